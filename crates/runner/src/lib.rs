@@ -1,0 +1,1 @@
+//! Time: schedules, workers, warm-up, recorder

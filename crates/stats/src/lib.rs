@@ -1,0 +1,1 @@
+//! Numbers only: histograms, per-second series, percentile curves

@@ -1,0 +1,1 @@
+//! What is measured beside the client: host, processes, the generator itself

@@ -1,0 +1,2 @@
+//! Code generation and release chores.
+fn main() {}
