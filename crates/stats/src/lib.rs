@@ -1,1 +1,9 @@
-//! Numbers only: histograms, per-second series, percentile curves
+//! Numbers only: histograms, per-second series, percentile curves.
+//!
+//! **No I/O and no async runtime**: values go in, numbers come out.
+
+mod histogram;
+mod summary;
+
+pub use histogram::{Histogram, HistogramError, LATENCY_NS_MAX};
+pub use summary::{CurvePoint, Summary};
