@@ -1,0 +1,30 @@
+//! The run's clock: nanoseconds since its agreed start.
+
+use std::time::{Duration, Instant};
+
+/// Nanoseconds since the start of a run.
+pub(crate) type Nanoseconds = u64;
+
+/// Reads the time since an origin that all workers share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    pub(crate) fn new(origin: Instant) -> Self {
+        Self { origin }
+    }
+
+    /// Time since the origin; 0 before it.
+    #[inline]
+    pub(crate) fn now(&self) -> Nanoseconds {
+        // An u64 of nanoseconds lasts 584 years.
+        Instant::now().saturating_duration_since(self.origin).as_nanos() as Nanoseconds
+    }
+}
+
+/// A duration as nanoseconds, capped at 584 years.
+pub(crate) fn nanoseconds(duration: Duration) -> Nanoseconds {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,455 @@
+//! What a worker writes down, and what is made of it once a second.
+
+use std::sync::mpsc::{Receiver, Sender};
+
+use stats::Histogram;
+use store::{Error, ErrorKind, Result};
+
+use crate::clock::Nanoseconds;
+use crate::worker::WorkerOutcome;
+
+/// What happened to one operation's executions.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Cell {
+    /// Ended well.
+    pub succeeded: u64,
+    /// Ended with an error.
+    pub failed: u64,
+    /// The errors by [`ErrorKind::index`].
+    pub errors: [u64; ErrorKind::ALL.len()],
+    /// Of the successes: from the intended start (open) or the send (closed) to the end.
+    pub latency: Histogram,
+    /// Of the successes in open phases: from the send to the end. In closed phases it is the latency.
+    pub service_time: Option<Box<Histogram>>,
+    /// Of the successes in open phases: from the intended start to the send. In closed phases there is none.
+    pub queueing_time: Option<Box<Histogram>>,
+}
+
+impl Cell {
+    /// Adds another one's counts.
+    pub fn merge(&mut self, other: &Self) {
+        self.succeeded += other.succeeded;
+        self.failed += other.failed;
+        for (mine, theirs) in self.errors.iter_mut().zip(&other.errors) {
+            *mine += theirs;
+        }
+        self.latency.merge(&other.latency);
+        merge_optional(&mut self.service_time, other.service_time.as_deref());
+        merge_optional(&mut self.queueing_time, other.queueing_time.as_deref());
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.succeeded == 0 && self.failed == 0
+    }
+
+    fn clear(&mut self) {
+        if self.is_empty() {
+            return;
+        }
+        self.succeeded = 0;
+        self.failed = 0;
+        self.errors = Default::default();
+        self.latency.clear();
+        for histogram in [&mut self.service_time, &mut self.queueing_time].into_iter().flatten() {
+            histogram.clear();
+        }
+    }
+
+    #[inline]
+    fn succeed(&mut self, open: bool, intended: Nanoseconds, sent: Nanoseconds, end: Nanoseconds) {
+        self.succeeded += 1;
+        self.latency.record(end.saturating_sub(intended));
+        if open {
+            self.service_time.get_or_insert_default().record(end.saturating_sub(sent));
+            self.queueing_time.get_or_insert_default().record(sent.saturating_sub(intended));
+        }
+    }
+}
+
+fn merge_optional(mine: &mut Option<Box<Histogram>>, theirs: Option<&Histogram>) {
+    if let Some(theirs) = theirs.filter(|histogram| !histogram.is_empty()) {
+        mine.get_or_insert_default().merge(theirs);
+    }
+}
+
+/// A cell for each of a workload's operations, made when the operation is first seen.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct OperationCells(Vec<Option<Box<Cell>>>);
+
+impl OperationCells {
+    /// Room for so many operations.
+    pub fn new(operations: usize) -> Self {
+        Self(vec![None; operations])
+    }
+
+    /// The cells that counted something, with the operations' places.
+    pub fn iter(&self) -> impl Iterator<Item = (u16, &Cell)> {
+        self.0.iter().enumerate().filter_map(|(operation, cell)| {
+            cell.as_deref().filter(|cell| !cell.is_empty()).map(|cell| (operation as u16, cell))
+        })
+    }
+
+    /// Adds another one's counts.
+    pub fn merge(&mut self, other: &Self) {
+        for (operation, theirs) in other.iter() {
+            self.cell(operation).merge(theirs);
+        }
+    }
+
+    /// All operations together.
+    pub fn total(&self) -> Cell {
+        let mut total = Cell::default();
+        for (_, cell) in self.iter() {
+            total.merge(cell);
+        }
+        total
+    }
+
+    fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    fn clear(&mut self) {
+        self.0.iter_mut().flatten().for_each(|cell| cell.clear());
+    }
+
+    #[inline]
+    fn cell(&mut self, operation: u16) -> &mut Cell {
+        let operation = usize::from(operation);
+        if operation >= self.0.len() {
+            self.0.resize(operation + 1, None);
+        }
+        self.0[operation].get_or_insert_default()
+    }
+}
+
+/// Where every operation went: scheduled = succeeded + failed + shed + unfinished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Accounting {
+    /// Were to be started: came due (open), or were started (closed).
+    pub scheduled: u64,
+    /// Ended well.
+    pub succeeded: u64,
+    /// Ended with an error.
+    pub failed: u64,
+    /// Were not started, because too many others were waiting.
+    pub shed: u64,
+    /// Had not ended when the run did.
+    pub unfinished: u64,
+}
+
+impl Accounting {
+    /// Whether nothing is missing and nothing is counted twice.
+    pub fn is_exact(&self) -> bool {
+        self.scheduled == self.succeeded + self.failed + self.shed + self.unfinished
+    }
+
+    /// Adds another one's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.scheduled += other.scheduled;
+        self.succeeded += other.succeeded;
+        self.failed += other.failed;
+        self.shed += other.shed;
+        self.unfinished += other.unfinished;
+    }
+}
+
+/// An error message with how often it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorSample {
+    /// Who must act.
+    pub kind: ErrorKind,
+    /// The message, and the hint where there is one.
+    pub message: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// Keeps the distinct messages of a run, boundedly.
+#[derive(Debug, Default)]
+pub(crate) struct ErrorLog(Vec<ErrorSample>);
+
+impl ErrorLog {
+    /// Messages kept a run: more would bury the first ones, which tell most.
+    const MESSAGES_MAX: usize = 16;
+
+    pub(crate) fn note(&mut self, error: &Error) {
+        let message = || match error.hint() {
+            Some(hint) => format!("{error} (hint: {hint})"),
+            None => error.to_string(),
+        };
+        // A storm of one error must not format a message each time: the last one is usually the same.
+        let context = error.to_string();
+        if let Some(known) =
+            self.0.iter_mut().find(|known| known.kind == error.kind() && known.message.starts_with(&context))
+        {
+            known.count += 1;
+        } else if self.0.len() < Self::MESSAGES_MAX {
+            self.0.push(ErrorSample { kind: error.kind(), message: message(), count: 1 });
+        }
+    }
+
+    pub(crate) fn into_samples(self) -> Vec<ErrorSample> {
+        self.0
+    }
+}
+
+/// Adds the counts of equal messages.
+pub(crate) fn merge_errors(into: &mut Vec<ErrorSample>, from: Vec<ErrorSample>) {
+    for sample in from {
+        match into.iter_mut().find(|known| known.kind == sample.kind && known.message == sample.message) {
+            Some(known) => known.count += sample.count,
+            None => into.push(sample),
+        }
+    }
+}
+
+/// The generator's own state at the end of a second, over all workers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SecondGauges {
+    /// Due operations that waited for a session.
+    pub backlog: u64,
+    /// Requests in flight.
+    pub in_flight: u64,
+    /// Sessions that are connected.
+    pub connected: u32,
+    /// The latest send of the second, in nanoseconds after it was due, of those that waited for nothing but the clock.
+    pub lateness_ns_max: u64,
+}
+
+impl SecondGauges {
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.backlog += other.backlog;
+        self.in_flight += other.in_flight;
+        self.connected += other.connected;
+        self.lateness_ns_max = self.lateness_ns_max.max(other.lateness_ns_max);
+    }
+}
+
+/// One second of a run, of all workers.
+#[derive(Debug)]
+pub struct Sample {
+    /// Which second since the start, from 0.
+    pub second: u64,
+    /// What ended in it, by the phase that it was scheduled in.
+    pub phases: Vec<(u16, OperationCells)>,
+    /// The generator's own state.
+    pub gauges: SecondGauges,
+}
+
+/// What a worker tells the collector.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// All its sessions are connected, or one cannot be.
+    Connected(Result<()>),
+    /// It has ended.
+    Done(Box<WorkerOutcome>),
+    /// What ended during a second, of operations scheduled in one phase.
+    Cells { second: u64, phase: u16, cells: OperationCells },
+    /// That was all of the second.
+    Cut { second: u64, gauges: SecondGauges },
+}
+
+/// A worker's way to the collector; sending never waits.
+#[derive(Debug, Clone)]
+pub(crate) struct Outbox {
+    worker: usize,
+    sender: Sender<(usize, Message)>,
+}
+
+impl Outbox {
+    pub(crate) fn new(worker: usize, sender: Sender<(usize, Message)>) -> Self {
+        Self { worker, sender }
+    }
+
+    /// Where the collector is gone the run has ended in an error, and nobody wants the message.
+    pub(crate) fn send(&self, message: Message) {
+        let _ = self.sender.send((self.worker, message));
+    }
+}
+
+/// A worker's notebook: the cells of the running second, handed over without waiting.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    operations: usize,
+    active: Vec<(u16, OperationCells)>,
+    spare: Vec<OperationCells>,
+    outbox: Outbox,
+    returned: Receiver<OperationCells>,
+    lateness_ns_max: u64,
+    pub(crate) lateness: Histogram,
+}
+
+impl Recorder {
+    pub(crate) fn new(operations: usize, outbox: Outbox, returned: Receiver<OperationCells>) -> Self {
+        Self {
+            operations,
+            active: Vec::with_capacity(4),
+            spare: Vec::with_capacity(4),
+            outbox,
+            returned,
+            lateness_ns_max: 0,
+            lateness: Histogram::new(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn succeed(
+        &mut self,
+        phase: u16,
+        operation: u16,
+        open: bool,
+        intended: Nanoseconds,
+        sent: Nanoseconds,
+        end: Nanoseconds,
+    ) {
+        self.cell(phase, operation).succeed(open, intended, sent, end);
+    }
+
+    pub(crate) fn fail(&mut self, phase: u16, operation: u16, kind: ErrorKind) {
+        let cell = self.cell(phase, operation);
+        cell.failed += 1;
+        cell.errors[kind.index()] += 1;
+    }
+
+    #[inline]
+    pub(crate) fn late(&mut self, lateness: Nanoseconds, recorded: bool) {
+        self.lateness_ns_max = self.lateness_ns_max.max(lateness);
+        if recorded {
+            self.lateness.record(lateness);
+        }
+    }
+
+    /// Ends a second: hands its cells over and goes on with cleared ones.
+    pub(crate) fn cut(&mut self, second: u64, mut gauges: SecondGauges) {
+        self.spare.extend(self.returned.try_iter());
+        for (phase, cells) in self.active.drain(..).filter(|(_, cells)| !cells.is_empty()) {
+            self.outbox.send(Message::Cells { second, phase, cells });
+        }
+        gauges.lateness_ns_max = std::mem::take(&mut self.lateness_ns_max);
+        self.outbox.send(Message::Cut { second, gauges });
+    }
+
+    #[inline]
+    fn cell(&mut self, phase: u16, operation: u16) -> &mut Cell {
+        // Nearly always the running phase, which is the only one.
+        let position = match self.active.iter().position(|(active, _)| *active == phase) {
+            Some(position) => position,
+            None => self.activate(phase),
+        };
+        self.active[position].1.cell(operation)
+    }
+
+    #[cold]
+    fn activate(&mut self, phase: u16) -> usize {
+        let cells = self.spare.pop().unwrap_or_else(|| OperationCells::new(self.operations));
+        self.active.push((phase, cells));
+        self.active.len() - 1
+    }
+}
+
+/// Puts the workers' seconds together.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    workers: usize,
+    /// Seconds that not all workers have ended, in order.
+    open: Vec<OpenSecond>,
+    /// Totals by phase.
+    pub(crate) totals: Vec<OperationCells>,
+    returns: Vec<Sender<OperationCells>>,
+}
+
+#[derive(Debug)]
+struct OpenSecond {
+    sample: Sample,
+    cuts: usize,
+}
+
+impl Collector {
+    pub(crate) fn new(phases: usize, operations: usize, returns: Vec<Sender<OperationCells>>) -> Self {
+        Self {
+            workers: returns.len(),
+            open: Vec::new(),
+            totals: vec![OperationCells::new(operations); phases],
+            returns,
+        }
+    }
+
+    /// Takes a worker's message; gives a second once all workers have ended it.
+    pub(crate) fn take(&mut self, worker: usize, message: Message) -> Option<Sample> {
+        match message {
+            Message::Connected(_) | Message::Done(_) => None,
+            Message::Cells { second, phase, mut cells } => {
+                self.totals[usize::from(phase)].merge(&cells);
+                let open = self.second(second);
+                match open.sample.phases.iter_mut().find(|(known, _)| *known == phase) {
+                    Some((_, known)) => known.merge(&cells),
+                    None => open.sample.phases.push((phase, cells.clone())),
+                }
+                cells.clear();
+                let _ = self.returns[worker].send(cells);
+                None
+            }
+            Message::Cut { second, gauges } => {
+                let workers = self.workers;
+                let open = self.second(second);
+                open.sample.gauges.merge(&gauges);
+                open.cuts += 1;
+                if open.cuts < workers {
+                    return None;
+                }
+                let position = self.open.iter().position(|open| open.sample.second == second)?;
+                Some(self.open.remove(position).sample)
+            }
+        }
+    }
+
+    /// The seconds that some worker did not live to end.
+    pub(crate) fn into_rest(self) -> (Vec<OperationCells>, Vec<Sample>) {
+        (self.totals, self.open.into_iter().map(|open| open.sample).collect())
+    }
+
+    fn second(&mut self, second: u64) -> &mut OpenSecond {
+        let position = self.open.partition_point(|open| open.sample.second < second);
+        if self.open.get(position).is_none_or(|open| open.sample.second != second) {
+            let sample = Sample { second, phases: Vec::new(), gauges: SecondGauges::default() };
+            self.open.insert(position, OpenSecond { sample, cuts: 0 });
+        }
+        &mut self.open[position]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn seconds_come_once_all_workers_have_ended_them() {
+        let (outbox, inbox) = channel();
+        let (return_sender, returned) = channel();
+        let (other_return, _keep) = channel();
+        let mut recorder = Recorder::new(1, Outbox::new(0, outbox), returned);
+        let mut collector = Collector::new(2, 1, vec![return_sender, other_return]);
+        recorder.succeed(1, 0, true, 10_000, 30_000, 80_000);
+        recorder.fail(1, 0, ErrorKind::Timeout);
+        recorder.cut(0, SecondGauges { backlog: 3, ..Default::default() });
+        let mut samples: Vec<_> =
+            inbox.try_iter().filter_map(|(worker, message)| collector.take(worker, message)).collect();
+        assert!(samples.is_empty());
+        let gauges = SecondGauges { backlog: 4, ..Default::default() };
+        samples.extend(collector.take(1, Message::Cut { second: 0, gauges }));
+        let [sample] = &samples[..] else { panic!("one second: {samples:?}") };
+        assert_eq!(sample.gauges.backlog, 7);
+        let (phase, cells) = &sample.phases[0];
+        let (operation, cell) = cells.iter().next().expect("one operation");
+        assert_eq!((*phase, operation, cell.succeeded, cell.failed), (1, 0, 1, 1));
+        assert_eq!(cell.errors[ErrorKind::Timeout.index()], 1);
+        let queueing = cell.queueing_time.as_ref().expect("open");
+        assert!(queueing.max().abs_diff(20_000) <= 20 && cell.latency.max().abs_diff(70_000) <= 70);
+        assert_eq!(collector.totals[1].total(), *cell);
+        assert!(recorder.returned.try_recv().expect("given back").is_empty());
+    }
+}
