@@ -4,7 +4,12 @@
 //! [`Instance`]: the data it needs, one [`Client`] per simulated user, and what must hold afterwards.
 //! Randomness is a seeded argument: the same seed gives every client the same operations.
 
+mod additions;
+mod distribution;
+mod operations;
 mod parameter;
+mod random;
+mod ycsb;
 
 pub use parameter::{Parameter, ParameterKind, Settings};
 
@@ -16,7 +21,7 @@ use store::{
 };
 
 /// Every workload, alphabetic.
-pub static WORKLOADS: &[&dyn Workload] = &[];
+pub static WORKLOADS: &[&dyn Workload] = &[&operations::Operations, &ycsb::Ycsb];
 
 /// A variant of a workload: `a` of `ycsb:a`.
 #[derive(Debug, Clone, Copy)]

@@ -1,0 +1,5 @@
+//! Workloads as the runner sees them, against a small store in memory.
+
+mod operations;
+mod toy;
+mod ycsb;
