@@ -1,0 +1,406 @@
+//! What is kept of a run: the published shape `storelab.run/1`, and beside it the samples and raw histograms.
+//!
+//! Fields are only ever added. `docs/schema/run-1.schema.json` is the same as a JSON Schema.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use runner::{Accounting, Cell};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use stats::{Histogram, Summary};
+use store::ErrorKind;
+use uuid::Uuid;
+
+use crate::plan::LoadPlan;
+
+/// The name of the shape.
+pub const SCHEMA: &str = "storelab.run/1";
+
+/// A run, whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// UUID version 7: sorts by time.
+    pub id: Uuid,
+    /// What the user calls it.
+    pub name: String,
+    /// Where it stands.
+    pub status: Status,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When it ended; for a run that is going on, when it was last heard of.
+    pub ended_at: Timestamp,
+    /// What all randomness derives from.
+    pub seed: u64,
+    /// On what.
+    pub target: TargetRecord,
+    /// With what.
+    pub workload: WorkloadRecord,
+    /// Under which load.
+    pub load: LoadPlan,
+    /// Where every operation of the recorded phases went.
+    pub accounting: AccountingRecord,
+    /// How long the recorded phases took.
+    pub duration_seconds: f64,
+    /// Operations that succeeded, over that time.
+    pub throughput_per_second: f64,
+    /// The recorded phases, by operation.
+    pub operations: Vec<OperationRecord>,
+    /// The recorded phases, all operations together.
+    pub total: OperationRecord,
+    /// All phases, each for itself.
+    pub phases: Vec<PhaseRecord>,
+    /// What the load generator itself used, and how well it kept time.
+    pub generator: GeneratorRecord,
+    /// The host that the generator ran on.
+    pub host: Value,
+    /// The data store's side.
+    pub server: ServerRecord,
+    /// Whether the data are right.
+    pub verification: Verification,
+    /// What the numbers are worth.
+    pub verdict: Verdict,
+    /// Error messages, the first of each.
+    pub error_messages: Vec<ErrorMessage>,
+    /// Under which circumstances.
+    pub provenance: Provenance,
+    /// Where the report is, if one was written.
+    pub report: Option<String>,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It goes on.
+    Running,
+    /// It came to its end.
+    Completed,
+    /// It was stopped, or its process died.
+    Interrupted,
+    /// It could not be carried out.
+    Failed,
+}
+
+impl Status {
+    /// The name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Interrupted => "interrupted",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The data store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetRecord {
+    /// The driver's name.
+    pub driver: String,
+    /// Its address, the password as `***`.
+    pub url: String,
+    /// Product and version.
+    pub server: String,
+}
+
+/// The workload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkloadRecord {
+    /// Its name.
+    pub name: String,
+    /// Its variant's.
+    pub variant: Option<String>,
+    /// Every parameter with its effective value.
+    pub parameters: BTreeMap<String, Value>,
+}
+
+/// scheduled = succeeded + failed + shed + unfinished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AccountingRecord {
+    /// Were to be started.
+    pub scheduled: u64,
+    /// Ended well.
+    pub succeeded: u64,
+    /// Ended with an error.
+    pub failed: u64,
+    /// Were not started: too many others waited.
+    pub shed: u64,
+    /// Had not ended when the run did.
+    pub unfinished: u64,
+}
+
+impl From<Accounting> for AccountingRecord {
+    fn from(accounting: Accounting) -> Self {
+        let Accounting { scheduled, succeeded, failed, shed, unfinished } = accounting;
+        Self { scheduled, succeeded, failed, shed, unfinished }
+    }
+}
+
+/// One operation's figures.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct OperationRecord {
+    /// The operation; `total` for all together.
+    pub name: String,
+    /// Ended well.
+    pub succeeded: u64,
+    /// Ended with an error.
+    pub failed: u64,
+    /// The errors by kind; kinds that did not occur are left out.
+    pub errors: BTreeMap<String, u64>,
+    /// Of the successes, from the intended start (open) or the send (closed) to the end, in microseconds.
+    pub latency_us: Summary,
+    /// From the send to the end.
+    pub service_time_us: Summary,
+    /// From the intended start to the send; 0 in closed phases.
+    pub queueing_time_us: Summary,
+}
+
+impl OperationRecord {
+    /// The figures of a cell.
+    pub fn of(name: &str, cell: &Cell) -> Self {
+        let latency_us = cell.latency.summary();
+        Self {
+            name: name.to_owned(),
+            succeeded: cell.succeeded,
+            failed: cell.failed,
+            errors: errors_by_kind(cell),
+            latency_us,
+            service_time_us: cell.service_time.as_ref().map_or(latency_us, |histogram| histogram.summary()),
+            queueing_time_us: cell
+                .queueing_time
+                .as_ref()
+                .map_or_else(Summary::default, |histogram| histogram.summary()),
+        }
+    }
+}
+
+/// The errors of a cell under their kinds' names.
+pub(crate) fn errors_by_kind(cell: &Cell) -> BTreeMap<String, u64> {
+    let counted = ErrorKind::ALL.iter().zip(cell.errors);
+    counted.filter(|(_, count)| *count > 0).map(|(kind, count)| (kind.name().to_owned(), count)).collect()
+}
+
+/// One phase's figures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseRecord {
+    /// Its name.
+    pub name: String,
+    /// Whether it counts.
+    pub recorded: bool,
+    /// Seconds from the run's start to its start.
+    pub start_seconds: f64,
+    /// How long it took.
+    pub duration_seconds: f64,
+    /// Operations that succeeded, over that time.
+    pub throughput_per_second: f64,
+    /// Where every operation went.
+    pub accounting: AccountingRecord,
+    /// By operation.
+    pub operations: Vec<OperationRecord>,
+    /// All operations together.
+    pub total: OperationRecord,
+}
+
+/// The load generator's own side.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct GeneratorRecord {
+    /// Processor time that it used, user and system, during all phases.
+    pub cpu_seconds: f64,
+    /// The same over the operations that ended.
+    pub cpu_us_per_operation: f64,
+    /// The same over elapsed time and the processors that its workers could use: 1 is saturated.
+    pub cpu_share: f64,
+    /// Greatest resident memory.
+    pub max_rss_bytes: u64,
+    /// Voluntary and involuntary.
+    pub context_switches: u64,
+    /// How late sends were that waited for nothing but the clock.
+    pub lateness_us: Lateness,
+    /// What the harness itself takes for an operation, measured on a store that does nothing.
+    pub harness_floor_us: f64,
+    /// Worker threads.
+    pub workers: u32,
+    /// Connections that were lost and tried for again.
+    pub reconnects: u64,
+    /// Attempts at it that failed.
+    pub connects_failed: u64,
+}
+
+/// Send lateness in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Lateness {
+    /// Median.
+    pub p50: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// Greatest.
+    pub max: f64,
+}
+
+/// The data store's side.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ServerRecord {
+    /// Processor time of its processes, where they are on this host.
+    pub cpu_seconds: Option<f64>,
+    /// Greatest resident memory of its processes together, where they are on this host.
+    pub max_rss_bytes: Option<u64>,
+    /// Its own counters, end minus start.
+    pub counters: BTreeMap<String, f64>,
+    /// Its settings that matter.
+    pub settings: BTreeMap<String, String>,
+    /// Figures that could not be read, and why.
+    pub missing: Vec<String>,
+}
+
+/// Whether the data are right.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Verification {
+    /// All checks passed, and no operation read what had not been written.
+    pub passed: bool,
+    /// Each check.
+    pub checks: Vec<CheckRecord>,
+}
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckRecord {
+    /// What was checked.
+    pub name: String,
+    /// Whether it holds.
+    pub passed: bool,
+    /// What was found.
+    pub detail: String,
+}
+
+/// What the numbers are worth.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Whether the generator did what was planned.
+    pub valid: bool,
+    /// Why not, each with its remedy.
+    pub reasons: Vec<String>,
+    /// What to know before relying on the numbers.
+    pub warnings: Vec<String>,
+    /// Conditions and whether they hold.
+    pub thresholds: Vec<ThresholdRecord>,
+}
+
+/// A condition and whether it holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ThresholdRecord {
+    /// As the user wrote it.
+    pub expression: String,
+    /// Whether it holds.
+    pub passed: bool,
+    /// The figure that it is about.
+    pub value: f64,
+}
+
+/// An error message with how often it was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorMessage {
+    /// Who must act.
+    pub kind: String,
+    /// What happened.
+    pub message: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// Under which circumstances a run took place.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Storelab's version.
+    pub storelab: String,
+    /// The host: kernel, processors, memory …
+    pub host: Value,
+}
+
+/// One second of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SampleRecord {
+    /// Which second since the start, from 0.
+    pub second: u64,
+    /// By phase and operation.
+    pub operations: Vec<SampledOperation>,
+    /// Everything else, by name: `generator.backlog`, `generator.lateness_us_max`, `host.cpu_percent` …
+    pub gauges: BTreeMap<&'static str, f64>,
+}
+
+/// One operation during one second.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SampledOperation {
+    /// The phase's place.
+    pub phase: u16,
+    /// The operation's name.
+    pub operation: String,
+    /// Ended well.
+    pub succeeded: u64,
+    /// Ended with an error.
+    pub failed: u64,
+    /// Of the successes.
+    pub latency: Histogram,
+}
+
+/// A raw histogram of a whole phase.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistogramRecord {
+    /// The phase's place.
+    pub phase: u16,
+    /// The operation's name.
+    pub operation: String,
+    /// What was measured.
+    pub metric: Metric,
+    /// The counts.
+    pub histogram: Histogram,
+}
+
+/// What a histogram is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metric {
+    /// From the intended start (open) or the send (closed) to the end.
+    Latency,
+    /// From the send to the end.
+    ServiceTime,
+    /// From the intended start to the send.
+    QueueingTime,
+}
+
+impl Metric {
+    /// Every metric.
+    pub const ALL: [Self; 3] = [Self::Latency, Self::ServiceTime, Self::QueueingTime];
+
+    /// The name in stores and exports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Latency => "latency",
+            Self::ServiceTime => "service_time",
+            Self::QueueingTime => "queueing_time",
+        }
+    }
+}
+
+/// Keeps what a run gives, while it goes on.
+pub trait Sink {
+    /// A run has started: everything that is known beforehand.
+    ///
+    /// # Errors
+    /// Where it cannot be kept: the run does not start.
+    fn started(&mut self, record: &Record) -> store::Result<()>;
+
+    /// A second has ended.
+    ///
+    /// # Errors
+    /// Where it cannot be kept: the run is stopped and fails.
+    fn sampled(&mut self, run: Uuid, sample: &SampleRecord) -> store::Result<()>;
+
+    /// The run has ended.
+    ///
+    /// # Errors
+    /// Where it cannot be kept.
+    fn ended(&mut self, record: &Record, histograms: &[HistogramRecord]) -> store::Result<()>;
+}
