@@ -1,1 +1,42 @@
-//! Starts, stops and inspects servers
+//! Starts, stops and inspects data store servers: throw-away ones for a test or an experiment, and ones that stay
+//! until they are told to go.
+//!
+//! Servers are local processes made from the host's own packages. They listen on 127.0.0.1 only, want a random password,
+//! run without privileges, and **do not outlive the program that started them, even where that is killed**, unless they
+//! were [detached](Server::detach) on purpose.
+//!
+//! One file and one line in [`ENGINES`] is one kind of server. **This crate knows no database client library**: whether
+//! a server is ready is asked with the first bytes of its own protocol.
+//!
+//! ```no_run
+//! use provision::{Options, Server};
+//!
+//! let server = Server::start(provision::engine("redis")?, &Options::default())?;
+//! println!("redis listens on port {}", server.port());
+//! server.stop()?;
+//! # Ok::<(), provision::Error>(())
+//! ```
+
+mod engine;
+mod engines;
+mod error;
+mod home;
+mod install;
+mod launch;
+mod password;
+mod probe;
+mod process;
+mod record;
+mod server;
+mod supervisor;
+mod user;
+
+pub use engine::{Engine, Installation, Invocation, Plan, PlanFile, Site, StopSignal};
+pub use engines::{ENGINES, engine};
+pub use error::{Error, ErrorKind, Result};
+pub use home::Home;
+pub use install::{EngineStatus, install, list};
+pub use password::Password;
+pub use process::{Process, process_tree};
+pub use record::Instance;
+pub use server::{Options, Server};

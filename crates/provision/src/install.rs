@@ -1,0 +1,150 @@
+//! What is installed, and how what is not gets here.
+
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::engines::ENGINES;
+use crate::error::IoContext;
+use crate::user::is_root;
+use crate::{Engine, Error, ErrorKind, Home, Installation, Result};
+
+/// Debian's hook that says whether a package may start its service (invoke-rc.d(8)); 101 is "forbidden by policy".
+const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
+const SERVICE_POLICY_CONTENT: &str =
+    "#!/bin/sh\n# Made by storelab while it installs a package; safe to remove.\nexit 101\n";
+
+/// An engine and whether it can be started here.
+#[derive(Debug)]
+pub struct EngineStatus {
+    /// The engine.
+    pub engine: &'static dyn Engine,
+    /// Where it is and its version, or else what is missing; the hint of which says how to get it.
+    pub installation: Result<Installation>,
+}
+
+/// Every engine and whether it can be started here, in the order of [`ENGINES`].
+pub fn list(home: &Home) -> Vec<EngineStatus> {
+    ENGINES.iter().map(|&engine| EngineStatus { engine, installation: engine.find(home) }).collect()
+}
+
+/// Installs an engine's programs from the distribution's packages, without its service being started. Says each line of the
+/// package manager's output to `progress`. Does nothing where the engine is there already.
+///
+/// # Errors
+/// `InstallFailed` without the rights to, with the command that does it; or where the package manager fails.
+pub fn install(engine: &dyn Engine, home: &Home, mut progress: impl FnMut(&str)) -> Result<Installation> {
+    if let Ok(installation) = engine.find(home) {
+        progress(&format!("{} {} is installed already", engine.title(), installation.version()));
+        return Ok(installation);
+    }
+    let packages = engine.debian_packages();
+    let find_apt = |folder: &&str| PathBuf::from(folder).join("apt-get").is_file();
+    if !["/usr/bin", "/bin"].iter().any(find_apt) {
+        return Err(Error::new(ErrorKind::InstallFailed, "there is no apt-get on this machine").with_hint(format!(
+            "install {} with your own package manager so that `{}` is in PATH",
+            engine.title(),
+            engine.programs().join("` and `")
+        )));
+    }
+    if !is_root() {
+        return Err(Error::new(ErrorKind::InstallFailed, "installing packages needs root")
+            .with_hint(format!("sudo apt-get {}", install_arguments(packages).join(" "))));
+    }
+    let _policy = ServicePolicy::set()?;
+    if !packages.iter().all(|package| is_known(package)) {
+        run("apt-get", &["update"], &mut progress)?;
+    }
+    run("apt-get", &install_arguments(packages), &mut progress)?;
+    engine.find(home)
+}
+
+fn install_arguments<'a>(packages: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["install", "-y", "--no-install-recommends"];
+    arguments.extend(packages);
+    arguments
+}
+
+/// Whether the package manager's lists have a package.
+fn is_known(package: &str) -> bool {
+    let mut command = Command::new("apt-cache");
+    command.args(["show", package]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Runs a program and passes on what it prints.
+fn run(program: &str, arguments: &[&str], progress: &mut impl FnMut(&str)) -> Result<()> {
+    let shown = format!("{program} {}", arguments.join(" "));
+    progress(&shown);
+    let (reader, writer) = std::io::pipe().or_cannot(|| "make a pipe")?;
+    let mut command = Command::new(program);
+    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C").stdin(Stdio::null());
+    command.stdout(writer.try_clone().or_cannot(|| "make a pipe")?).stderr(writer);
+    let mut child = command.spawn().or_cannot(|| format!("run {program}"))?;
+    // It holds the pipe's other end too, without which the output would not end.
+    drop(command);
+    let mut last = String::new();
+    for line in BufReader::new(reader).lines().map_while(Result::ok) {
+        progress(&line);
+        last = line;
+    }
+    let status = child.wait().or_cannot(|| format!("wait for {program}"))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InstallFailed, format!("{shown} failed with {status}: {last}")))
+}
+
+/// Keeps packages from starting their services for as long as it lives, where nobody else decides that.
+struct ServicePolicy {
+    is_ours: bool,
+}
+
+impl ServicePolicy {
+    fn set() -> Result<Self> {
+        // One that was left by a killed installation is ours too.
+        if fs::read_to_string(SERVICE_POLICY).is_ok_and(|content| content == SERVICE_POLICY_CONTENT) {
+            return Ok(Self { is_ours: true });
+        }
+        match OpenOptions::new().write(true).create_new(true).mode(0o755).open(SERVICE_POLICY) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(Self { is_ours: false }),
+            opened => opened
+                .and_then(|mut file| file.write_all(SERVICE_POLICY_CONTENT.as_bytes()))
+                .map(|()| Self { is_ours: true })
+                .or_cannot(|| format!("write {SERVICE_POLICY}")),
+        }
+    }
+}
+
+impl Drop for ServicePolicy {
+    fn drop(&mut self) {
+        if self.is_ours
+            && let Err(error) = fs::remove_file(SERVICE_POLICY)
+        {
+            tracing::warn!(%error, "{SERVICE_POLICY} was not removed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_passed_on_and_failure_keeps_its_last_line() {
+        let mut lines = Vec::new();
+        let mut progress = |line: &str| lines.push(line.to_owned());
+        run("sh", &["-c", "echo one; echo two >&2"], &mut progress).expect("ends well");
+        let error = run("sh", &["-c", "echo no such package; exit 100"], &mut progress).expect_err("fails");
+        assert!(lines.contains(&"one".to_owned()) && lines.contains(&"two".to_owned()), "{lines:?}");
+        assert_eq!(error.kind(), ErrorKind::InstallFailed);
+        assert!(error.to_string().ends_with("no such package"), "{error}");
+    }
+
+    #[test]
+    fn recommended_packages_and_questions_are_left_out() {
+        assert_eq!(install_arguments(&["redis-server"]).join(" "), "install -y --no-install-recommends redis-server");
+    }
+}
