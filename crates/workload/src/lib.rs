@@ -96,6 +96,9 @@ pub trait Instance: Send + Sync {
         &[]
     }
 
+    /// Whether a run adds or removes rows, so that the data must be loaded anew for the next one.
+    fn adds_rows(&self) -> bool;
+
     /// A simulated user. The same specification gives the same requests.
     fn client(&self, spec: ClientSpec) -> Box<dyn Client>;
 

@@ -280,6 +280,10 @@ impl Instance for OperationsInstance {
         &self.sequence
     }
 
+    fn adds_rows(&self) -> bool {
+        self.plan.planned.iter().any(|planned| matches!(planned.effect, Effect::Adds | Effect::Removes))
+    }
+
     fn client(&self, spec: ClientSpec) -> Box<dyn Client> {
         Box::new(OperationsClient::new(Arc::clone(&self.plan), spec))
     }

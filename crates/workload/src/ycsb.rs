@@ -30,7 +30,7 @@ use crate::distribution::{Distribution, KeyChooser, RECORDS_MAX};
 use crate::random::{Mix, mix64};
 use crate::{Check, Client, ClientSpec, Instance, Parameter, ParameterKind, Settings, Variant, Workload};
 use client::{Verb, YcsbClient};
-use key::{Key, KeyOrder};
+use key::{KeyOrder, Keys};
 use value::Layout;
 
 /// The workload.
@@ -178,7 +178,7 @@ impl Workload for Ycsb {
         let plan = Plan {
             seed,
             records,
-            key_order,
+            keys: Keys::new(key_order, records),
             layout: Layout::new(settings.integer(&FIELD_COUNT)? as u16, settings.integer(&FIELD_LENGTH)? as usize),
             chooser: KeyChooser::new(distribution, records),
             mix: Mix::new(&active.iter().map(|place| proportions[*place]).collect::<Vec<_>>()),
@@ -194,14 +194,14 @@ impl Workload for Ycsb {
             records,
             field_count: plan.layout.field_count(),
             field_length: plan.layout.field_length(),
-            key_length_max: key_order.key_length_max(),
+            key_length_max: plan.keys.length_max(),
         });
         Ok(Arc::new(YcsbInstance {
             operations: plan.verbs.iter().map(|verb| verb.name()).collect(),
             parameters: effective(settings, &plan, distribution_name, &proportions)?,
             variant: variant.name,
             dataset,
-            source: Source { key_order: plan.key_order, layout: plan.layout.clone() },
+            source: Source { keys: plan.keys.clone(), layout: plan.layout.clone() },
             logs: Mutex::default(),
             answers_nothing: answers_nothing(driver),
             plan: Arc::new(plan),
@@ -328,7 +328,7 @@ fn effective(
 struct Plan {
     seed: u64,
     records: u64,
-    key_order: KeyOrder,
+    keys: Keys,
     layout: Layout,
     chooser: KeyChooser,
     mix: Mix,
@@ -345,16 +345,11 @@ impl Plan {
     fn inserts(&self) -> bool {
         self.verbs.contains(&Verb::Insert)
     }
-
-    /// Appends all fields of a record as it is added.
-    fn write_record(&self, record: u64, key: &Key, bytes: &mut Vec<u8>) {
-        write_record(&self.layout, record, key, bytes);
-    }
 }
 
 /// All fields of a record as it is loaded or added. The seed has no part in it: data that is there already serves runs
 /// of every seed.
-fn write_record(layout: &Layout, record: u64, key: &Key, bytes: &mut Vec<u8>) {
+fn write_record(layout: &Layout, record: u64, key: &str, bytes: &mut Vec<u8>) {
     let key_hash = value::key_hash(key.as_bytes());
     let version = mix64(record);
     for field in 0..layout.field_count() {
@@ -364,17 +359,15 @@ fn write_record(layout: &Layout, record: u64, key: &Key, bytes: &mut Vec<u8>) {
 
 /// Makes the records that are loaded.
 struct Source {
-    key_order: KeyOrder,
+    keys: Keys,
     layout: Layout,
 }
 
 impl RecordSource for Source {
     fn fill(&self, number: u64, record: &mut Record) {
-        let key = self.key_order.key(number);
-        record.key.clear();
-        record.key.push_str(key.as_str());
+        self.keys.write(number, &mut record.key);
         record.fields.clear();
-        write_record(&self.layout, number, &key, &mut record.fields);
+        write_record(&self.layout, number, &record.key, &mut record.fields);
     }
 }
 
@@ -428,6 +421,10 @@ impl Instance for YcsbInstance {
 
     fn operations(&self) -> &[&'static str] {
         &self.operations
+    }
+
+    fn adds_rows(&self) -> bool {
+        self.plan.inserts()
     }
 
     fn client(&self, spec: ClientSpec) -> Box<dyn Client> {

@@ -1,12 +1,14 @@
 //! Zipf's law, exactly, for any number of items and at a few nanoseconds a draw.
 //!
 //! The method of Gray et al. (SIGMOD 1994), which YCSB uses, is right for the first two ranks and an approximation for
-//! the others: of 10,000 items at 0.99 it draws the third 18 % too often, which a chi-square test rejects. This is rejection from a staircase: the first [`HEAD`] ranks are steps of their
-//! own, the ranks behind them are grouped into blocks that are a sixteenth of their first rank long, and each step is
-//! as high as its first rank is probable. A step is chosen from an alias table (Walker 1977, Vose 1991), a rank in it
-//! uniformly, and the rank is kept with the ratio of its probability to the step's height: over 94 in 100 are kept
-//! without that ratio being computed. So neither the norm (zeta) nor a table over all items is needed, and
-//! 10^9 items are ready as fast as 10^3.
+//! the others: of 10,000 items at 0.99 it draws the third 18 % too often, which a chi-square test rejects.
+//!
+//! This is rejection from a staircase: the first [`HEAD`] ranks are steps of their own, the ranks behind them are
+//! grouped into blocks that are a sixteenth of their first rank long, and each step is as high as its first rank is
+//! probable. A step is chosen from an alias table (Walker 1977, Vose 1991), a rank in it uniformly, and the rank is
+//! kept with the ratio of its probability to the step's height: 94 in 100 are kept at the usual skew without that ratio
+//! being computed. So neither the norm (zeta) nor a table over all items is needed, and 10^9 items are ready as fast
+//! as 10^3.
 
 use crate::random::Random;
 

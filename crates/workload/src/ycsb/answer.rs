@@ -2,7 +2,6 @@
 
 use store::{Error, Fields, Outcome, Result, Value};
 
-use super::key::Key;
 use super::value::{Layout, key_hash};
 
 /// What a request must give.
@@ -20,7 +19,7 @@ pub(super) enum Expected {
 #[derive(Debug)]
 pub(super) struct Answer {
     /// The key that was asked for, or at which a scan starts.
-    pub(super) key: Key,
+    pub(super) key: String,
     expected: Expected,
     rows: u64,
     /// Values of the row that is being shown.
@@ -36,7 +35,7 @@ impl Answer {
     /// For keys up to that length.
     pub(super) fn new(key_length_max: usize) -> Self {
         Self {
-            key: Key::default(),
+            key: String::with_capacity(key_length_max),
             expected: Expected::Write,
             rows: 0,
             values: 0,
@@ -46,10 +45,9 @@ impl Answer {
         }
     }
 
-    /// Begins a request.
+    /// Begins a request about the key.
     #[inline]
-    pub(super) fn expect(&mut self, key: Key, expected: Expected) {
-        self.key = key;
+    pub(super) fn expect(&mut self, expected: Expected) {
         self.expected = expected;
         self.rows = 0;
         self.values = 0;
@@ -150,7 +148,7 @@ impl Answer {
 
     #[cold]
     fn wrong(&self, outcome: Outcome) -> Error {
-        let key = self.key.as_str();
+        let key = &self.key;
         if let Some(fault) = &self.fault {
             return Error::wrong_result(format!("key `{key}`: {fault}"));
         }

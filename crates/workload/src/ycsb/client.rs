@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use store::{Fields, Outcome, Request, Result, Rows, Token, Value, Values};
 
-use super::Plan;
 use super::answer::{Answer, Expected};
-use super::key::Key;
+use super::value::key_hash;
+use super::{Plan, write_record};
 use crate::additions::Additions;
 use crate::distribution::KeyChooser;
 use crate::random::Random;
@@ -84,7 +84,7 @@ impl YcsbClient {
             usize::from(writes)
         };
         let slot = || Slot {
-            answer: Answer::new(plan.key_order.key_length_max()),
+            answer: Answer::new(plan.keys.length_max()),
             then: Then::Done,
             values: Vec::with_capacity(fields_written_max * plan.layout.field_length()),
             first_field: 0,
@@ -99,17 +99,16 @@ impl YcsbClient {
         }
     }
 
-    /// The key of a record that exists: one that was loaded, or one of the client's own that was acknowledged.
+    /// A record that exists: one that was loaded, or one of the client's own that was acknowledged.
     #[inline]
-    fn existing(&mut self) -> Key {
+    fn existing(&mut self) -> u64 {
         let drawn = self.chooser.draw(&mut self.random);
-        let record = match drawn.checked_sub(self.plan.records) {
+        match drawn.checked_sub(self.plan.records) {
             None => drawn,
             Some(addition) if self.additions.has(addition) => self.additions.row(addition),
             // The addition failed: any loaded record stands in for it.
             Some(_) => self.random.below(self.plan.records),
-        };
-        self.plan.key_order.key(record)
+        }
     }
 
     /// Which fields a read asks for.
@@ -128,7 +127,7 @@ impl YcsbClient {
             if self.plan.write_all_fields { (0, self.plan.layout.field_count()) } else { (self.one_field(), 1) };
         let version = self.random.bits();
         let slot = &mut self.slots[token];
-        let key_hash = super::value::key_hash(slot.answer.key.as_bytes());
+        let key_hash = key_hash(slot.answer.key.as_bytes());
         slot.values.clear();
         slot.first_field = first;
         for field in first..first + count {
@@ -140,13 +139,13 @@ impl YcsbClient {
     fn begin_insert(&mut self, token: usize) {
         let addition = self.additions.begin();
         let record = self.additions.row(addition);
-        let key = self.plan.key_order.key(record);
         let slot = &mut self.slots[token];
-        slot.answer.expect(key, Expected::Write);
+        self.plan.keys.write(record, &mut slot.answer.key);
+        slot.answer.expect(Expected::Write);
         slot.then = Then::Added(addition);
         slot.first_field = 0;
         slot.values.clear();
-        self.plan.write_record(record, &key, &mut slot.values);
+        write_record(&self.plan.layout, record, &slot.answer.key, &mut slot.values);
     }
 
     fn written(&self, token: usize) -> Values<'_> {
@@ -163,30 +162,31 @@ impl Client for YcsbClient {
         let token = turn.token as usize;
         if verb == Verb::Insert {
             self.begin_insert(token);
-            let request = Request::Insert { key: self.slots[token].answer.key.as_str(), values: self.written(token) };
+            let request = Request::Insert { key: &self.slots[token].answer.key, values: self.written(token) };
             return Call { operation, request };
         }
-        let key = self.existing();
+        let record = self.existing();
+        self.plan.keys.write(record, &mut self.slots[token].answer.key);
         match verb {
             Verb::Read | Verb::ReadModifyWrite => {
                 let fields = self.read_fields();
                 let slot = &mut self.slots[token];
-                slot.answer.expect(key, Expected::Record(fields));
+                slot.answer.expect(Expected::Record(fields));
                 slot.then = if verb == Verb::Read { Then::Done } else { Then::Write };
-                Call { operation, request: Request::Read { key: slot.answer.key.as_str(), fields } }
+                Call { operation, request: Request::Read { key: &slot.answer.key, fields } }
             }
             Verb::Scan => {
                 let limit = 1 + self.random.below(u64::from(self.plan.scan_length_max)) as u32;
                 let slot = &mut self.slots[token];
-                slot.answer.expect(key, Expected::Range { limit });
+                slot.answer.expect(Expected::Range { limit });
                 slot.then = Then::Done;
-                Call { operation, request: Request::Scan { start: slot.answer.key.as_str(), limit } }
+                Call { operation, request: Request::Scan { start: &slot.answer.key, limit } }
             }
             Verb::Update | Verb::Insert => {
-                self.slots[token].answer.expect(key, Expected::Write);
+                self.slots[token].answer.expect(Expected::Write);
                 self.slots[token].then = Then::Done;
                 self.modify(token);
-                let key = self.slots[token].answer.key.as_str();
+                let key = &self.slots[token].answer.key;
                 Call { operation, request: Request::Update { key, values: self.written(token) } }
             }
         }
@@ -216,11 +216,10 @@ impl Client for YcsbClient {
     fn resume(&mut self, token: Token) -> Request<'_> {
         let token = token as usize;
         let slot = &mut self.slots[token];
-        let key = slot.answer.key;
-        slot.answer.expect(key, Expected::Write);
+        slot.answer.expect(Expected::Write);
         slot.then = Then::Done;
         self.modify(token);
-        Request::Update { key: self.slots[token].answer.key.as_str(), values: self.written(token) }
+        Request::Update { key: &self.slots[token].answer.key, values: self.written(token) }
     }
 }
 

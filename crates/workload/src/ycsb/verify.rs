@@ -4,7 +4,6 @@ use store::{Dataset, ErrorKind, Fields, Request, Result, Rows, Session, SessionS
 
 use super::Plan;
 use super::answer::{Answer, Expected};
-use super::key::Key;
 use crate::Check;
 use crate::random::mix64;
 
@@ -31,11 +30,11 @@ pub(super) async fn check_records(
     records: &[u64],
 ) -> Result<Check> {
     let mut session = store.session(SessionSpec { dataset: Some(dataset), depth: 1 }).await?;
-    let mut reader = Reader { plan, answer: Answer::new(plan.key_order.key_length_max()) };
+    let mut reader = Reader { plan, answer: Answer::new(plan.keys.length_max()) };
     let mut wrong = 0;
     let mut first_fault = None;
     for record in records {
-        match reader.read(session.as_mut(), plan.key_order.key(*record)).await {
+        match reader.read(session.as_mut(), *record).await {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::WrongResult => {
                 wrong += 1;
@@ -60,9 +59,11 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    async fn read(&mut self, session: &mut dyn Session, key: Key) -> Result<()> {
-        self.answer.expect(key, Expected::Record(Fields::All));
-        let request = Request::Read { key: key.as_str(), fields: Fields::All };
+    async fn read(&mut self, session: &mut dyn Session, record: u64) -> Result<()> {
+        self.plan.keys.write(record, &mut self.answer.key);
+        self.answer.expect(Expected::Record(Fields::All));
+        let key = self.answer.key.clone();
+        let request = Request::Read { key: &key, fields: Fields::All };
         let outcome = execute(session, &request, self).await?;
         self.answer.check(&self.plan.layout, outcome, true)
     }
