@@ -1,6 +1,5 @@
 //! What one YCSB operation costs the harness on the side of the workload: choosing it, naming its key, and taking
 //! its end. The store is the one that answers nothing, so that nothing else is measured.
-#![expect(missing_docs, reason = "criterion's macros make public items without documentation")]
 
 use std::hint::black_box;
 use std::sync::Arc;
