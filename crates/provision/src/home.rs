@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use directories::ProjectDirs;
 
@@ -12,6 +13,9 @@ use crate::{Error, ErrorKind, Result};
 
 /// The environment's say about the folder.
 const HOME_VARIABLE: &str = "STORELAB_HOME";
+
+/// How long a server that nobody wants any more may take to stop in order: enough to give back what SIGKILL would leave.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Storelab's own folder: records of servers, and programs that were downloaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +104,7 @@ impl Home {
         let abandoned: Vec<_> = self.instances()?.into_iter().filter(Instance::is_abandoned).collect();
         for instance in &abandoned {
             tracing::info!(name = instance.name(), "removing a server that its owner left behind");
-            instance.remove(std::time::Duration::ZERO)?;
+            instance.remove(SWEEP_PATIENCE)?;
         }
         Ok(abandoned.iter().map(|instance| instance.name().to_owned()).collect())
     }

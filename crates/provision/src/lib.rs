@@ -28,6 +28,7 @@ mod probe;
 mod process;
 mod record;
 mod server;
+mod shared_memory;
 mod supervisor;
 mod user;
 

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
+use crate::shared_memory::SharedMemory;
+
 /// How often a condition that has no event is looked at again.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -106,10 +108,15 @@ impl Process {
         // The root is stopped first so that it makes no further child meanwhile; whether it stops in time is no matter.
         self.signal(Signal::STOP);
         let tree = self.tree();
+        let shared_memory: Vec<_> = tree.iter().flat_map(|process| SharedMemory::of(*process)).collect();
         for process in &tree {
             process.signal(Signal::KILL);
         }
-        wait_until(Instant::now() + timeout, || tree.iter().all(|process| !process.is_alive()))
+        let is_gone = wait_until(Instant::now() + timeout, || tree.iter().all(|process| !process.is_alive()));
+        if is_gone {
+            shared_memory.iter().for_each(SharedMemory::remove);
+        }
+        is_gone
     }
 }
 

@@ -161,11 +161,9 @@ impl Instance {
     pub(crate) fn remove(&self, patience: Duration) -> Result<()> {
         if let Some(server) = self.server() {
             let tree = server.tree();
-            if !patience.is_zero() {
-                server.signal(self.stop_signal());
-                server.thaw();
-                wait_until(Instant::now() + patience, || !server.is_alive());
-            }
+            server.signal(self.stop_signal());
+            server.thaw();
+            wait_until(Instant::now() + patience, || !server.is_alive());
             self.kill()?;
             // Children that a dying parent left, such as a backend that was busy.
             let deadline = Instant::now() + SIGNAL_TIMEOUT;

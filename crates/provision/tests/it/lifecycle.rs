@@ -1,6 +1,7 @@
 //! What a server goes through.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use provision::{Engine, Instance, Process};
 
@@ -25,7 +26,9 @@ fn a_server_is_started_paused_resumed_killed_restarted_and_stopped() {
 
         let processes = instance.processes();
         assert!(server.restart().is_err(), "{name} still runs");
+        let shared_memory = shared_memory(&instance);
         server.kill().expect("nothing survives");
+        assert!(shared_memory.iter().all(|path| !path.exists()), "{name}: {shared_memory:?}");
         assert!(processes.iter().all(|process| !process.is_alive()), "{name}");
         assert!(server.pause().is_err(), "{name} is dead");
         server.restart().expect("the data was left intact");
@@ -115,6 +118,15 @@ fn assert_unprivileged(engine: &dyn Engine, instance: &Instance) {
         let users = status.lines().find(|line| line.starts_with("Uid:")).unwrap_or_default();
         assert!(!users.split_whitespace().any(|id| id == "0"), "{} runs as root: {users}", engine.name());
     }
+}
+
+/// The files in /dev/shm that its processes have mapped.
+fn shared_memory(instance: &Instance) -> Vec<PathBuf> {
+    let processes = instance.processes().into_iter();
+    let maps = processes.filter_map(|process| std::fs::read_to_string(format!("/proc/{}/maps", process.id())).ok());
+    let lines: Vec<String> = maps.flat_map(|maps| maps.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    let paths = lines.iter().filter_map(|line| line.find("/dev/shm/").map(|start| PathBuf::from(&line[start..])));
+    paths.collect()
 }
 
 fn states(instance: &Instance) -> Vec<char> {
