@@ -228,7 +228,7 @@ impl SecondGauges {
 }
 
 /// One second of a run, of all workers.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Sample {
     /// Which second since the start, from 0.
     pub second: u64,

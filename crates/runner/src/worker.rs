@@ -421,7 +421,14 @@ impl<'a> Worker<'a> {
                 return;
             };
             let end = self.clock.now();
-            self.complete(number, completion.token, completion.result, end);
+            // A broken session still completes what it had in flight, but must not be given more.
+            let broken = completion.result.is_err() && session.is_broken();
+            let lost = broken && session.in_flight() == 0;
+            self.complete(number, completion.token, completion.result, end, broken);
+            if lost {
+                self.lose(number);
+                return;
+            }
             if end >= self.next_tick {
                 break;
             }
@@ -429,7 +436,7 @@ impl<'a> Worker<'a> {
         self.run_soon(number);
     }
 
-    fn complete(&mut self, number: u32, token: Token, result: Result<Outcome>, end: Nanoseconds) {
+    fn complete(&mut self, number: u32, token: Token, result: Result<Outcome>, end: Nanoseconds, broken: bool) {
         let slot = &mut self.slots[number as usize];
         let Some(pending) = slot.pending[token as usize].take() else {
             debug_assert!(false, "a session completed token {token} twice");
@@ -454,7 +461,9 @@ impl<'a> Worker<'a> {
             }
             Err(error) => self.fail(pending, end, &error),
         }
-        self.release(number, token, end);
+        if !broken {
+            self.release(number, token, end);
+        }
     }
 
     /// A token is free again: the client thinks, starts the next operation of a closed phase, or waits for an arrival.

@@ -1,5 +1,7 @@
 //! Latency histograms: High Dynamic Range (Tene), 3 significant digits, up to an hour.
 
+use std::fmt;
+
 use hdrhistogram::Histogram as Hdr;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 
@@ -24,8 +26,15 @@ pub enum HistogramError {
 
 /// Counts of latencies in nanoseconds. Values are off by at most 0.1 % from 1 µs to 1 h (below 2 µs by 1 ns), and merging
 /// two histograms gives, bit for bit, the histogram of all their values.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Histogram(Hdr<u64>);
+
+/// Count and extremes: thirty thousand buckets help nobody.
+impl fmt::Debug for Histogram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Histogram({} values, median {} ns, max {} ns)", self.count(), self.quantile(0.5), self.max())
+    }
+}
 
 impl Default for Histogram {
     fn default() -> Self {

@@ -1,0 +1,5 @@
+//! Runs on real sessions of the null and memory drivers: known answers, accounting, stopping.
+
+mod accounting;
+mod known_answers;
+mod support;
