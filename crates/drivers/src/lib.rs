@@ -2,10 +2,34 @@
 //!
 //! **The only crate that depends on database client libraries** (`results` uses `SQLite` for its own storage).
 
+#[cfg(feature = "relational")]
+mod lane;
+mod memory;
+mod null;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "relational")]
+mod relational;
+#[cfg(feature = "redis")]
+mod resp;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "redis")]
+mod wire;
+
 use store::{Driver, Error, Result, Target, did_you_mean};
 
 /// Every data store that this build can reach, alphabetic. Help texts, tables, routes and the test matrix derive from it.
-pub static DRIVERS: &[&dyn Driver] = &[];
+pub static DRIVERS: &[&dyn Driver] = &[
+    &memory::Memory,
+    &null::Null,
+    #[cfg(feature = "redis")]
+    &redis::Redis,
+    #[cfg(feature = "sqlite")]
+    &sqlite::Sqlite,
+];
 
 /// The driver for a URL scheme.
 ///

@@ -1,0 +1,85 @@
+//! Redis and its descendants (Valkey), over their own protocol.
+//!
+//! - `connection`: how a server is entered; `reply`: what it answers.
+//! - `store`: what is made, loaded, counted and dropped; `manifest`: what is known to be ours.
+//! - `session`: the hot path; `records`: the key-value verbs; `operations`: the driver's own.
+//!
+//! A record is a hash at `<namespace>:<key>`, and its key is a member of one sorted set, `<namespace>:!index`, from
+//! which scans in key order are read. Inserting and deleting are therefore two commands each, sent and answered
+//! together, as in YCSB's own Redis binding.
+
+mod connection;
+mod contents;
+mod manifest;
+mod operations;
+mod records;
+mod reply;
+mod session;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use ::store::{
+    Capabilities, Capability, Driver, LocalBoxFuture, Lookup, Operation, Result, Store, Target, TargetOption,
+};
+
+use crate::tls::{TLS_CA_OPTION, TLS_OPTION};
+
+/// The driver.
+pub(crate) struct Redis;
+
+/// Registered for Redis.
+const DEFAULT_PORT: u16 = 6379;
+
+static OPTIONS: [TargetOption; 3] = [
+    TargetOption { name: "connect_timeout", summary: "seconds that connecting may take; 10" },
+    TLS_OPTION,
+    TLS_CA_OPTION,
+];
+
+impl Driver for Redis {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    fn title(&self) -> &'static str {
+        "Redis"
+    }
+
+    fn schemes(&self) -> &'static [&'static str] {
+        &["redis", "rediss"]
+    }
+
+    fn default_port(&self) -> Option<u16> {
+        Some(DEFAULT_PORT)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        const CAPABILITIES: Capabilities = Capabilities::of(&[
+            Capability::KeyValue,
+            Capability::OrderedScan,
+            Capability::Pipelining,
+            Capability::Tls,
+            Capability::ServerCounters,
+        ]);
+        CAPABILITIES
+    }
+
+    fn operations(&self) -> &'static [Operation] {
+        &operations::OPERATIONS
+    }
+
+    fn options(&self) -> &'static [TargetOption] {
+        &OPTIONS
+    }
+
+    fn url_from_environment(&self, lookup: Lookup<'_>) -> Option<String> {
+        Some(lookup("REDIS_URL").unwrap_or_else(|| format!("redis://127.0.0.1:{DEFAULT_PORT}")))
+    }
+
+    fn connect<'a>(&'a self, target: &'a Target) -> LocalBoxFuture<'a, Result<Arc<dyn Store>>> {
+        Box::pin(async move { Ok(Arc::new(store::RedisStore::connect(target).await?) as Arc<dyn Store>) })
+    }
+}

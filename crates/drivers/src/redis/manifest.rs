@@ -1,0 +1,152 @@
+//! What in a server is known to be Storelab's: one hash, from namespace to state, written before the first key is.
+
+use std::collections::BTreeMap;
+
+use store::{Dataset, Error, ErrorKind, LoadState, Namespace, OwnedObject, Result};
+
+use super::connection::Connection;
+use super::reply::Replies;
+use crate::resp::{argument, command};
+
+/// The hash's key.
+const KEY: &[u8] = b"storelab_manifest";
+
+/// What an entry begins with while its load is under way, and once it is complete; the fingerprint follows.
+const LOADING: &str = "loading ";
+const LOADED: &str = "loaded ";
+
+/// Keys that the server looks at for one step of a walk: it answers nobody else meanwhile, so about a millisecond.
+const SCAN_COUNT: &[u8] = b"1000";
+
+/// The namespaces that are ours, with their states. Fields that cannot be ours are not taken for it: their keys are
+/// neither listed nor removed.
+pub(crate) async fn entries(connection: &mut Connection) -> Result<BTreeMap<String, (Namespace, LoadState)>> {
+    let read = |replies: &mut Replies<'_>| {
+        let mut entries = BTreeMap::new();
+        for _ in 0..replies.array()? / 2 {
+            let (name, state) = (replies.bytes()?, replies.bytes()?);
+            let name = String::from_utf8_lossy(name);
+            if let Some(namespace) = name.strip_prefix("storelab_").and_then(|name| Namespace::new(name).ok()) {
+                entries.insert(name.into_owned(), (namespace, state_of(state)));
+            }
+        }
+        Ok(entries)
+    };
+    connection.ask(&[b"HGETALL", KEY], read).await.map_err(in_the_way)
+}
+
+/// What there is of a dataset.
+pub(crate) async fn load_state(connection: &mut Connection, dataset: &Dataset) -> Result<LoadState> {
+    let field = dataset.namespace().as_str().as_bytes();
+    let read = |replies: &mut Replies<'_>| Ok(replies.bulk()?.map_or(LoadState::Absent, state_of));
+    connection.ask(&[b"HGET", KEY, field], read).await.map_err(in_the_way)
+}
+
+fn state_of(entry: &[u8]) -> LoadState {
+    match String::from_utf8_lossy(entry).strip_prefix(LOADED) {
+        Some(fingerprint) => LoadState::Loaded(fingerprint.to_owned()),
+        None => LoadState::Partial,
+    }
+}
+
+/// Makes the namespace ours and empty.
+///
+/// # Errors
+/// `Config` where keys that are not ours have its prefix.
+pub(crate) async fn begin(connection: &mut Connection, dataset: &Dataset) -> Result<()> {
+    let namespace = dataset.namespace();
+    let ours = load_state(connection, dataset).await? != LoadState::Absent;
+    if !ours && any_key(connection, namespace).await? {
+        return Err(Error::config(format!(
+            "keys that start with `{namespace}:` exist, and Storelab did not make them"
+        ))
+        .with_hint("rename or remove them, choose another database, or run under another namespace"));
+    }
+    write(connection, dataset, LOADING).await?;
+    if ours {
+        remove_keys(connection, namespace).await?;
+    }
+    Ok(())
+}
+
+/// Notes that the dataset is complete.
+pub(crate) async fn finish(connection: &mut Connection, dataset: &Dataset) -> Result<()> {
+    write(connection, dataset, LOADED).await
+}
+
+async fn write(connection: &mut Connection, dataset: &Dataset, state: &str) -> Result<()> {
+    let entry = format!("{state}{}", dataset.fingerprint());
+    let field = dataset.namespace().as_str().as_bytes();
+    connection.tell(&[b"HSET", KEY, field, entry.as_bytes()]).await.map_err(in_the_way)
+}
+
+/// Removes a namespace's keys and then its entry.
+pub(crate) async fn clean(connection: &mut Connection, namespace: &Namespace) -> Result<OwnedObject> {
+    remove_keys(connection, namespace).await?;
+    connection.tell(&[b"HDEL", KEY, namespace.as_str().as_bytes()]).await?;
+    Ok(owned_object(namespace))
+}
+
+/// A namespace as one thing that is ours.
+pub(crate) fn owned_object(namespace: &Namespace) -> OwnedObject {
+    OwnedObject { namespace: namespace.to_string(), kind: "keys".to_owned(), name: format!("{namespace}:*") }
+}
+
+fn in_the_way(error: Error) -> Error {
+    if error.kind() == ErrorKind::Rejected && error.to_string().contains("WRONGTYPE") {
+        return Error::config("a key `storelab_manifest` exists that Storelab did not make")
+            .with_hint("rename it, or choose another database: redis://host/1")
+            .with_source(error);
+    }
+    error
+}
+
+/// One step of a walk over all keys: those of the namespace, and where the walk goes on; it ends at `0`.
+async fn scan(connection: &mut Connection, namespace: &Namespace, cursor: &[u8]) -> Result<(Vec<u8>, Vec<Vec<u8>>)> {
+    // A namespace has no character that means something in a pattern.
+    let pattern = format!("{namespace}:*");
+    let command: &[&[u8]] = &[b"SCAN", cursor, b"MATCH", pattern.as_bytes(), b"COUNT", SCAN_COUNT];
+    let read = |replies: &mut Replies<'_>| {
+        replies.array()?;
+        let cursor = replies.bytes()?.to_vec();
+        let count = replies.array()?;
+        let keys = (0..count).map(|_| replies.bytes().map(<[u8]>::to_vec)).collect::<Result<_>>()?;
+        Ok((cursor, keys))
+    };
+    connection.ask(command, read).await
+}
+
+async fn any_key(connection: &mut Connection, namespace: &Namespace) -> Result<bool> {
+    let mut cursor = b"0".to_vec();
+    loop {
+        let (next, keys) = scan(connection, namespace, &cursor).await?;
+        if !keys.is_empty() {
+            return Ok(true);
+        }
+        if next == b"0" {
+            return Ok(false);
+        }
+        cursor = next;
+    }
+}
+
+async fn remove_keys(connection: &mut Connection, namespace: &Namespace) -> Result<()> {
+    let mut cursor = b"0".to_vec();
+    loop {
+        let (next, keys) = scan(connection, namespace, &cursor).await?;
+        if !keys.is_empty() {
+            // UNLINK frees the memory beside the server's work, where DEL would make everybody wait.
+            let out = connection.out();
+            command(out, 1 + keys.len());
+            argument(out, b"UNLINK");
+            for key in &keys {
+                argument(out, key);
+            }
+            connection.confirm(1).await?;
+        }
+        if next == b"0" {
+            return Ok(());
+        }
+        cursor = next;
+    }
+}
