@@ -129,6 +129,7 @@ fn shared_memory(instance: &Instance) -> Vec<PathBuf> {
     paths.collect()
 }
 
+/// The states of its processes; one that has ended but that a paused parent cannot collect is none any more.
 fn states(instance: &Instance) -> Vec<char> {
-    instance.processes().into_iter().filter_map(Process::state).collect()
+    instance.processes().into_iter().filter(|process| process.is_alive()).filter_map(Process::state).collect()
 }
