@@ -1,0 +1,517 @@
+//! An experiment from its plan to its record.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use runner::{Load, Outcome, PhaseOutcome, RunSpec, Sample, Stop};
+use store::{Capability, Error, ErrorKind, Result, ServerInfo, Store};
+use tokio::runtime::LocalRuntime;
+use uuid::Uuid;
+
+use crate::beside::Beside;
+use crate::data::{self, Prepared};
+use crate::floor::harness_floor_us;
+use crate::plan::Collect;
+use crate::record::{
+    AccountingRecord, CheckRecord, ErrorMessage, GeneratorRecord, HistogramRecord, Lateness, Metric, OperationRecord,
+    PhaseRecord, Provenance, Record, SCHEMA, SampleRecord, SampledOperation, ServerRecord, Sink, Status, TargetRecord,
+    Verification, WorkloadRecord,
+};
+use crate::spec::{Spec, TargetPlan, from_provision};
+use crate::verdict::{Evidence, judge};
+
+/// How long the checks after a run may take: a server that stalls must not hang the run.
+const VERIFY_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long taking the data out again may take.
+const CLEAN_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long reading the server's counters may take.
+const COUNTERS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a run tells while it goes on.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A throw-away server is being started.
+    Starting(&'a str),
+    /// It answers: its URL, the password as `***`.
+    Connected(&'a str),
+    /// Rows are loaded: so many, of so many.
+    Loading(u64, u64),
+    /// The data of an earlier load are used.
+    Reusing,
+    /// The load starts.
+    Started(&'a Record),
+    /// A second has ended.
+    Sampled(&'a SampleRecord),
+    /// The checks are made.
+    Verifying,
+    /// Something to know that does not stop the run.
+    Warning(&'a str),
+}
+
+/// What is done with the data that a run loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DataPolicy {
+    /// They are taken out again.
+    Clean,
+    /// They stay.
+    Keep,
+}
+
+/// A run that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// What is published.
+    pub record: Record,
+    /// Each second.
+    pub samples: Vec<SampleRecord>,
+    /// The raw histograms.
+    pub histograms: Vec<HistogramRecord>,
+}
+
+/// A data store that answers, and the throw-away server behind it where there is one.
+pub struct Connected {
+    /// The specification, without operations that this server cannot do.
+    pub spec: Spec,
+    /// The data store.
+    pub store: Arc<dyn Store>,
+    /// What the server says about itself.
+    pub info: ServerInfo,
+    url: String,
+    loopback: bool,
+    server: Option<provision::Server>,
+}
+
+/// Reaches the specification's target, starting a throw-away server where it names one.
+///
+/// # Errors
+/// Those of [`store::Driver::connect`], and of starting a server.
+pub fn connect(runtime: &LocalRuntime, spec: Spec, tell: &mut dyn FnMut(Event<'_>)) -> Result<Connected> {
+    let (target, server) = match &spec.target {
+        TargetPlan::Url(target) => (target.clone(), None),
+        TargetPlan::Local(name) => {
+            tell(Event::Starting(name));
+            let engine = provision::engine(name).map_err(from_provision)?;
+            let server = provision::Server::start(engine, &provision::Options::default()).map_err(from_provision)?;
+            let (_, target) = drivers::resolve(server.url())?;
+            (target, Some(server))
+        }
+    };
+    let url = target.to_string();
+    let (store, info) = runtime.block_on(async {
+        let store = spec.driver.connect(&target).await?;
+        let info = store.server().await?;
+        Ok::<_, Error>((store, info))
+    })?;
+    tell(Event::Connected(&url));
+    let missing: Vec<&'static str> = info
+        .operations_missing
+        .keys()
+        .copied()
+        .filter(|name| spec.workload.name() == "operations" && spec.instance.operations().contains(name))
+        .collect();
+    let spec = if missing.is_empty() {
+        spec
+    } else {
+        for name in &missing {
+            tell(Event::Warning(&format!("operation `{name}` is left out: {}", info.operations_missing[name])));
+        }
+        spec.without_operations(&missing)?
+    };
+    Ok(Connected { loopback: target.is_loopback(), spec, store, info, url, server })
+}
+
+/// Runs an experiment to its record.
+///
+/// # Errors
+/// What keeps it from being carried out at all. A server that dies under it is not an error but a result.
+pub fn run(
+    spec: Spec,
+    policy: DataPolicy,
+    sink: &mut dyn Sink,
+    stop: &Stop,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Result<Finished> {
+    let runtime = data::local_runtime()?;
+    let connected = connect(&runtime, spec, tell)?;
+    let finished = run_on(&runtime, &connected, policy, sink, stop, tell);
+    // The connections go before the server that they lead to.
+    let Connected { store, server, .. } = connected;
+    drop(store);
+    drop(runtime);
+    if let Some(server) = server {
+        server.stop().map_err(from_provision)?;
+    }
+    finished
+}
+
+fn run_on(
+    runtime: &LocalRuntime,
+    connected: &Connected,
+    policy: DataPolicy,
+    sink: &mut dyn Sink,
+    stop: &Stop,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Result<Finished> {
+    let Connected { spec, store, .. } = connected;
+    let capabilities = spec.driver.capabilities();
+    let blocking = capabilities.has(Capability::BlockingClient);
+    let prepared = data::prepare(runtime, store, &spec.instance, blocking, stop, &mut |rows, of| {
+        tell(Event::Loading(rows, of));
+    });
+    if matches!(prepared, Ok(Prepared::Reused)) {
+        tell(Event::Reusing);
+    }
+    let made = !matches!(prepared, Ok(Prepared::Reused | Prepared::NotNeeded));
+    let finished = prepared.and_then(|_| measure(runtime, connected, blocking, sink, stop, tell));
+    // Data that this run loaded, or began to, go also when it failed.
+    if made && policy == DataPolicy::Clean {
+        clean_up(runtime, connected, tell);
+    }
+    finished
+}
+
+fn clean_up(runtime: &LocalRuntime, connected: &Connected, tell: &mut dyn FnMut(Event<'_>)) {
+    let Some(dataset) = connected.spec.instance.dataset() else { return };
+    let cleaning = async {
+        let clean = connected.store.clean(Some(dataset.namespace()));
+        match tokio::time::timeout(CLEAN_TIMEOUT, clean).await {
+            Ok(result) => result.map(drop),
+            Err(_) => Err(Error::new(ErrorKind::Timeout, format!("no answer within {CLEAN_TIMEOUT:?}"))),
+        }
+    };
+    if let Err(error) = runtime.block_on(cleaning) {
+        // A throw-away server takes its data with it.
+        if connected.server.is_none() {
+            let namespace = dataset.namespace();
+            tell(Event::Warning(&format!(
+                "the data `{namespace}` could not be taken out ({error}): use `storelab clean` once the server is there"
+            )));
+        }
+    }
+}
+
+fn measure(
+    runtime: &LocalRuntime,
+    connected: &Connected,
+    blocking: bool,
+    sink: &mut dyn Sink,
+    stop: &Stop,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Result<Finished> {
+    let Connected { spec, store, .. } = connected;
+    if stop.is_requested() {
+        return Err(data::interrupted());
+    }
+    let harness_floor_us = harness_floor_us(runtime)?;
+    let counters_before = counters(runtime, &**store, &spec.collect);
+    let mut beside = Beside::new(connected.server_process(), spec.collect.contains(&Collect::Host));
+    let mut record = connected.first_record(&beside);
+    sink.started(&record)?;
+    tell(Event::Started(&record));
+    let run_spec = RunSpec {
+        load: spec.load.clone(),
+        store: Arc::clone(store),
+        instance: Arc::clone(&spec.instance),
+        seed: spec.seed,
+        workers: None,
+        blocking_client: blocking,
+        stop: stop.clone(),
+    };
+    let names = spec.instance.operations();
+    let mut samples = Vec::new();
+    let mut kept = Ok(());
+    beside.start();
+    let outcome = runner::run(&run_spec, &mut |sample| {
+        let sample = sample_record(sample, names, &mut beside);
+        if kept.is_ok() {
+            kept = sink.sampled(record.id, &sample);
+            if kept.is_err() {
+                stop.request();
+            }
+        }
+        tell(Event::Sampled(&sample));
+        samples.push(sample);
+    })?;
+    beside.stop();
+    kept?;
+    record.ended_at = Timestamp::now();
+    let counters_after = counters(runtime, &**store, &spec.collect);
+    let histograms = histograms(&outcome, names);
+    fill_figures(&mut record, &spec.load, &outcome, names);
+    record.generator = generator(&outcome, &beside, harness_floor_us);
+    record.host = beside.host_summary();
+    record.server = server_record(&connected.info, &beside, counters_before, counters_after);
+    tell(Event::Verifying);
+    record.verification = verify(runtime, connected, &record);
+    let open = &spec.load;
+    record.verdict = judge(&Evidence {
+        load: open,
+        accounting: record.accounting,
+        total: &record.total,
+        generator: &record.generator,
+        embedded: spec.driver.capabilities().has(Capability::Embedded),
+        interrupted: outcome.interrupted,
+    });
+    record.status = if outcome.interrupted { Status::Interrupted } else { Status::Completed };
+    sink.ended(&record, &histograms)?;
+    Ok(Finished { record, samples, histograms })
+}
+
+impl Connected {
+    /// The server's process, where it is on this host.
+    fn server_process(&self) -> Option<u32> {
+        if !self.spec.collect.contains(&Collect::Server) || self.spec.driver.capabilities().has(Capability::Embedded) {
+            return None;
+        }
+        if let Some(server) = &self.server {
+            return Some(server.process_id());
+        }
+        if !self.loopback {
+            return None;
+        }
+        let TargetPlan::Url(target) = &self.spec.target else { return None };
+        let port = target.port().or(self.spec.driver.default_port())?;
+        // The port's listener rather than what the server says: a process id from inside a container means nothing here.
+        telemetry::listener(port)
+    }
+
+    /// The record as far as it is known before the load starts.
+    fn first_record(&self, beside: &Beside) -> Record {
+        let spec = &self.spec;
+        let now = Timestamp::now();
+        Record {
+            schema: SCHEMA.to_owned(),
+            id: Uuid::now_v7(),
+            name: spec.name.clone(),
+            status: Status::Running,
+            started_at: now,
+            ended_at: now,
+            seed: spec.seed,
+            target: TargetRecord {
+                driver: spec.driver.name().to_owned(),
+                url: self.url.clone(),
+                server: self.info.version.clone(),
+            },
+            workload: WorkloadRecord {
+                name: spec.workload.name().to_owned(),
+                variant: spec.instance.variant().map(str::to_owned),
+                parameters: spec.instance.parameters(),
+            },
+            load: spec.load_plan.resolved(&spec.load),
+            accounting: AccountingRecord::default(),
+            duration_seconds: 0.0,
+            throughput_per_second: 0.0,
+            operations: Vec::new(),
+            total: OperationRecord::default(),
+            phases: Vec::new(),
+            generator: GeneratorRecord::default(),
+            host: serde_json::Value::Null,
+            server: ServerRecord { settings: self.info.settings.clone(), ..ServerRecord::default() },
+            verification: Verification::default(),
+            verdict: crate::record::Verdict::default(),
+            error_messages: Vec::new(),
+            provenance: Provenance { storelab: env!("CARGO_PKG_VERSION").to_owned(), host: beside.provenance() },
+            report: None,
+        }
+    }
+}
+
+fn counters(runtime: &LocalRuntime, store: &dyn Store, collect: &[Collect]) -> Result<store::Counters> {
+    if !collect.contains(&Collect::Server) {
+        return Ok(store::Counters::new());
+    }
+    runtime.block_on(async {
+        tokio::time::timeout(COUNTERS_TIMEOUT, store.counters())
+            .await
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, format!("no answer within {COUNTERS_TIMEOUT:?}"))))
+    })
+}
+
+fn sample_record(sample: &Sample, names: &[&'static str], beside: &mut Beside) -> SampleRecord {
+    let operations = sample
+        .phases
+        .iter()
+        .flat_map(|(phase, cells)| cells.iter().map(move |(operation, cell)| (*phase, operation, cell)))
+        .map(|(phase, operation, cell)| SampledOperation {
+            phase,
+            operation: names[usize::from(operation)].to_owned(),
+            succeeded: cell.succeeded,
+            failed: cell.failed,
+            latency: cell.latency.clone(),
+        })
+        .collect();
+    let mut gauges = beside.gauges();
+    gauges.insert("generator.backlog", sample.gauges.backlog as f64);
+    gauges.insert("generator.in_flight", sample.gauges.in_flight as f64);
+    gauges.insert("generator.connected", f64::from(sample.gauges.connected));
+    gauges.insert("generator.lateness_us_max", sample.gauges.lateness_ns_max as f64 / 1e3);
+    SampleRecord { second: sample.second, operations, gauges }
+}
+
+fn histograms(outcome: &Outcome, names: &[&'static str]) -> Vec<HistogramRecord> {
+    let mut records = Vec::new();
+    for (phase, outcome) in outcome.phases.iter().enumerate() {
+        for (operation, cell) in outcome.cells.iter() {
+            let mut push = |metric, histogram: &stats::Histogram| {
+                records.push(HistogramRecord {
+                    phase: phase as u16,
+                    operation: names[usize::from(operation)].to_owned(),
+                    metric,
+                    histogram: histogram.clone(),
+                });
+            };
+            push(Metric::Latency, &cell.latency);
+            if let Some(histogram) = &cell.service_time {
+                push(Metric::ServiceTime, histogram);
+            }
+            if let Some(histogram) = &cell.queueing_time {
+                push(Metric::QueueingTime, histogram);
+            }
+        }
+    }
+    records
+}
+
+fn operation_records(
+    cells: &runner::OperationCells,
+    names: &[&'static str],
+) -> (Vec<OperationRecord>, OperationRecord) {
+    let operations =
+        cells.iter().map(|(operation, cell)| OperationRecord::of(names[usize::from(operation)], cell)).collect();
+    (operations, OperationRecord::of("total", &cells.total()))
+}
+
+/// What happened, by phase and over the recorded ones.
+fn fill_figures(record: &mut Record, load: &Load, outcome: &Outcome, names: &[&'static str]) {
+    let mut cells = runner::OperationCells::new(names.len());
+    let mut accounting = runner::Accounting::default();
+    let mut seconds = 0.0;
+    for (phase, PhaseOutcome { cells: of_phase, accounting: accounted, start, duration }) in
+        load.phases.iter().zip(&outcome.phases)
+    {
+        if phase.recorded {
+            cells.merge(of_phase);
+            accounting.add(accounted);
+            seconds += duration.as_secs_f64();
+        }
+        let (operations, total) = operation_records(of_phase, names);
+        record.phases.push(PhaseRecord {
+            name: phase.name.clone(),
+            recorded: phase.recorded,
+            start_seconds: start.as_secs_f64(),
+            duration_seconds: duration.as_secs_f64(),
+            throughput_per_second: per_second(accounted.succeeded, duration.as_secs_f64()),
+            accounting: (*accounted).into(),
+            operations,
+            total,
+        });
+    }
+    (record.operations, record.total) = operation_records(&cells, names);
+    record.accounting = accounting.into();
+    record.duration_seconds = seconds;
+    record.throughput_per_second = per_second(accounting.succeeded, seconds);
+    record.error_messages = outcome
+        .errors
+        .iter()
+        .map(|sample| ErrorMessage {
+            kind: sample.kind.name().to_owned(),
+            message: sample.message.clone(),
+            count: sample.count,
+        })
+        .collect();
+}
+
+fn per_second(count: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
+}
+
+fn generator(outcome: &Outcome, beside: &Beside, harness_floor_us: f64) -> GeneratorRecord {
+    let ended: u64 = outcome.phases.iter().map(|phase| phase.accounting.succeeded + phase.accounting.failed).sum();
+    let used = beside.generator();
+    let microseconds = |nanoseconds: u64| nanoseconds as f64 / 1e3;
+    GeneratorRecord {
+        cpu_seconds: used.cpu_seconds,
+        cpu_us_per_operation: if ended > 0 { used.cpu_seconds * 1e6 / ended as f64 } else { 0.0 },
+        cpu_share: used.cpu_seconds
+            / (outcome.duration.as_secs_f64() * f64::from(outcome.workers.min(beside.processors()))).max(1e-9),
+        max_rss_bytes: used.max_rss_bytes,
+        context_switches: used.context_switches,
+        lateness_us: Lateness {
+            p50: microseconds(outcome.lateness.quantile(0.5)),
+            p99: microseconds(outcome.lateness.quantile(0.99)),
+            max: microseconds(outcome.lateness.max()),
+        },
+        harness_floor_us,
+        workers: outcome.workers,
+        reconnects: outcome.reconnects,
+        connects_failed: outcome.connects_failed,
+    }
+}
+
+fn server_record(
+    info: &ServerInfo,
+    beside: &Beside,
+    before: Result<store::Counters>,
+    after: Result<store::Counters>,
+) -> ServerRecord {
+    let mut missing = Vec::new();
+    let counters = match (before, after) {
+        (Ok(before), Ok(after)) => after
+            .into_iter()
+            .map(|(name, value)| {
+                let delta = value - before.get(&name).copied().unwrap_or(0.0);
+                (name, delta)
+            })
+            .filter(|(_, delta)| *delta != 0.0)
+            .collect(),
+        (Err(error), _) | (_, Err(error)) => {
+            missing.push(format!("counters: {error}"));
+            BTreeMap::default()
+        }
+    };
+    let process = beside.server();
+    if process.is_none() {
+        missing.push("processor time and memory: the server's process is not known on this host".to_owned());
+    }
+    ServerRecord {
+        cpu_seconds: process.map(|process| process.cpu_seconds),
+        max_rss_bytes: process.map(|process| process.max_rss_bytes),
+        counters,
+        settings: info.settings.clone(),
+        missing,
+    }
+}
+
+/// Whether the data are right: no operation read what had not been written, and the workload's own checks hold.
+fn verify(runtime: &LocalRuntime, connected: &Connected, record: &Record) -> Verification {
+    let wrong =
+        record.phases.iter().filter_map(|phase| phase.total.errors.get(ErrorKind::WrongResult.name())).sum::<u64>();
+    let mut checks = vec![CheckRecord {
+        name: "every operation read what had been written".to_owned(),
+        passed: wrong == 0,
+        detail: format!("{wrong} wrong results"),
+    }];
+    let made = runtime.block_on(async {
+        tokio::time::timeout(VERIFY_TIMEOUT, connected.spec.instance.verify(&*connected.store))
+            .await
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, format!("no answer within {VERIFY_TIMEOUT:?}"))))
+    });
+    match made {
+        Ok(made) => checks.extend(made.into_iter().map(|check| CheckRecord {
+            name: check.name,
+            passed: check.passed,
+            detail: check.detail,
+        })),
+        Err(error) => checks.push(CheckRecord {
+            name: UNVERIFIED.to_owned(),
+            passed: false,
+            detail: format!("{}: {error}", error.kind()),
+        }),
+    }
+    Verification { passed: checks.iter().all(|check| check.passed), checks }
+}
+
+/// The name of the check that stands for those that could not be made.
+pub const UNVERIFIED: &str = "the data could be checked";

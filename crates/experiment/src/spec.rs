@@ -1,0 +1,194 @@
+//! A plan, checked: everything that can be known to be wrong is found here, before any connection is opened.
+
+use std::sync::Arc;
+
+use runner::Load;
+use store::{Capability, Driver, Error, Result, Target, did_you_mean};
+use workload::{Instance, Settings, WORKLOADS, Workload};
+
+use crate::plan::{Collect, LoadPlan, Plan, WorkloadPlan};
+
+/// The prefix of targets that are throw-away servers.
+pub const LOCAL_PREFIX: &str = "local:";
+
+/// Where a run goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TargetPlan {
+    /// A throw-away server of that engine, started for the run.
+    Local(String),
+    /// A data store that is there.
+    Url(Target),
+}
+
+/// A plan with all its parts resolved.
+#[derive(Clone)]
+pub struct Spec {
+    /// What to call the run.
+    pub name: String,
+    /// How the data store is reached.
+    pub driver: &'static dyn Driver,
+    /// Where it is.
+    pub target: TargetPlan,
+    /// The kind of work.
+    pub workload: &'static dyn Workload,
+    /// Its variant and parameters as given.
+    pub workload_plan: WorkloadPlan,
+    /// It with all its values.
+    pub instance: Arc<dyn Instance>,
+    /// The load as given.
+    pub load_plan: LoadPlan,
+    /// The load with all its values.
+    pub load: Load,
+    /// What to record beside the client.
+    pub collect: Vec<Collect>,
+    /// What all randomness derives from.
+    pub seed: u64,
+}
+
+impl Spec {
+    /// Resolves a plan. `lookup` reads environment variables.
+    ///
+    /// # Errors
+    /// `Config` or `Unsupported`, naming the field, the reason and the remedy.
+    pub fn new(plan: &Plan, lookup: store::Lookup<'_>) -> Result<Self> {
+        let target = plan.target.as_deref().ok_or_else(|| {
+            Error::config("the plan has no target")
+                .with_hint("give a URL, `local:NAME`, or `sqlite:` for a throw-away file")
+        })?;
+        let (driver, target) = resolve_target(target, lookup)?;
+        let workload_plan = plan.workload.clone().unwrap_or_else(|| default_workload(driver));
+        let workload = workload_named(&workload_plan.name)?;
+        let missing: Vec<_> = driver.capabilities().missing(workload.needs()).map(Capability::name).collect();
+        if !missing.is_empty() {
+            return Err(Error::unsupported(format!(
+                "{} cannot run workload `{}`: it has no {}",
+                driver.title(),
+                workload.name(),
+                missing.join(", ")
+            ))
+            .with_hint("`storelab stores` lists what each store can do"));
+        }
+        // A seed that nobody chose is drawn from the clock and the process, and recorded.
+        let seed = plan.seed.unwrap_or_else(|| u64::from(uuid::Uuid::now_v7().as_u64_pair().1 as u32));
+        let variant = workload_plan.variant.as_deref();
+        let instance = workload.configure(driver, variant, &workload_plan.settings, seed)?;
+        let load = load_for(&plan.load, &*instance)?;
+        let name = plan.name.clone().unwrap_or_else(|| match instance.variant() {
+            Some(variant) => format!("{}:{variant} on {}", workload.name(), driver.name()),
+            None => format!("{} on {}", workload.name(), driver.name()),
+        });
+        Ok(Self {
+            name,
+            driver,
+            target,
+            workload,
+            workload_plan,
+            instance,
+            load_plan: plan.load.clone(),
+            load,
+            collect: plan.collect.clone().unwrap_or_else(|| vec![Collect::Host, Collect::Server]),
+            seed,
+        })
+    }
+
+    /// The same without operations that the server cannot do.
+    ///
+    /// # Errors
+    /// `Unsupported` where one was asked for by name, or nothing is left.
+    pub fn without_operations(&self, missing: &[&'static str]) -> Result<Self> {
+        const PARAMETER: &str = "operations";
+        let asked_for = self.workload_plan.settings.iter().any(|(name, _)| name == PARAMETER);
+        let left: Vec<_> = self.instance.operations().iter().copied().filter(|name| !missing.contains(name)).collect();
+        if asked_for || left.is_empty() {
+            return Err(Error::unsupported(format!("this server cannot do {}", missing.join(", ")))
+                .with_hint(format!("leave them out: --set {PARAMETER}={}", left.join(","))));
+        }
+        let mut settings: Settings = self.workload_plan.settings.clone();
+        settings.set(PARAMETER, left.join(","));
+        let variant = self.workload_plan.variant.as_deref();
+        let instance = self.workload.configure(self.driver, variant, &settings, self.seed)?;
+        let load = load_for(&self.load_plan, &*instance)?;
+        Ok(Self { instance, load, ..self.clone() })
+    }
+}
+
+/// The load for an instance, with a phase for each operation where it runs them one after another.
+fn load_for(plan: &LoadPlan, instance: &dyn Instance) -> Result<Load> {
+    let names = instance.operations();
+    let sequence: Vec<_> =
+        instance.sequence().iter().map(|operation| (*operation, names[usize::from(*operation)])).collect();
+    plan.to_load(&sequence, instance.dataset().map_or(1, store::Dataset::rows))
+}
+
+/// The work that tells most about a store that can do it: YCSB B; else what the driver itself offers.
+fn default_workload(driver: &dyn Driver) -> WorkloadPlan {
+    if driver.capabilities().has(Capability::KeyValue) {
+        WorkloadPlan::named("ycsb:b")
+    } else {
+        WorkloadPlan::named("operations")
+    }
+}
+
+/// The workload of that name.
+///
+/// # Errors
+/// `Config`, with the nearest name.
+pub fn workload_named(name: &str) -> Result<&'static dyn Workload> {
+    WORKLOADS.iter().copied().find(|workload| workload.name() == name).ok_or_else(|| {
+        let names = || WORKLOADS.iter().map(|workload| workload.name());
+        let error = Error::config(format!("there is no workload `{name}`"));
+        match did_you_mean(name, names()) {
+            Some(near) => error.with_hint(format!("did you mean `{near}`?")),
+            None => error.with_hint(format!("there are {}", names().collect::<Vec<_>>().join(", "))),
+        }
+    })
+}
+
+/// A target as users write it: a URL, `local:NAME`, or a driver's name alone, which reads its environment variables.
+///
+/// # Errors
+/// `Config`, naming what is wrong.
+pub fn resolve_target(text: &str, lookup: store::Lookup<'_>) -> Result<(&'static dyn Driver, TargetPlan)> {
+    if let Some(name) = text.strip_prefix(LOCAL_PREFIX) {
+        let engine = provision::engine(name).map_err(from_provision)?;
+        let driver = drivers::for_scheme(engine.scheme())?;
+        return Ok((driver, TargetPlan::Local(engine.name().to_owned())));
+    }
+    if let Some(driver) = drivers::DRIVERS.iter().copied().find(|driver| driver.name() == text) {
+        let url = driver.url_from_environment(lookup).ok_or_else(|| {
+            Error::config(format!("`{text}` alone is no target: it has no environment variables"))
+                .with_hint(format!("write `{}:`", driver.schemes()[0]))
+        })?;
+        let (driver, target) = drivers::resolve(&url)?;
+        return Ok((driver, TargetPlan::Url(target)));
+    }
+    if !text.contains(':') {
+        let known = || {
+            drivers::DRIVERS
+                .iter()
+                .map(|driver| driver.name())
+                .chain(provision::ENGINES.iter().map(|engine| engine.name()))
+        };
+        let error = Error::config(format!("`{text}` is neither a target nor a plan file that exists"));
+        return Err(match did_you_mean(text, known()) {
+            Some(near) => error.with_hint(format!("did you mean `local:{near}` or a URL of it?")),
+            None => error.with_hint("give a URL such as postgres://user@host/database, `local:NAME`, or a plan's path"),
+        });
+    }
+    let (driver, target) = drivers::resolve(text)?;
+    Ok((driver, TargetPlan::Url(target)))
+}
+
+/// An error of the crate that starts servers, as one of ours: the user or the operator of this host must act.
+pub(crate) fn from_provision(error: provision::Error) -> Error {
+    let hint = error.hint().map(str::to_owned);
+    let kind = match error.kind() {
+        provision::ErrorKind::Unknown | provision::ErrorKind::NotInstalled => store::ErrorKind::Config,
+        _ => store::ErrorKind::Unreachable,
+    };
+    let ours = Error::new(kind, error.to_string()).with_source(error);
+    match hint {
+        Some(hint) => ours.with_hint(hint),
+        None => ours,
+    }
+}
