@@ -17,6 +17,6 @@ pub use record::{
     PhaseRecord, Provenance, Record, SCHEMA, SampleRecord, SampledOperation, ServerRecord, Sink, Status, TargetRecord,
     ThresholdRecord, Verdict, Verification, WorkloadRecord,
 };
-pub use run::{Connected, DataPolicy, Event, Finished, UNVERIFIED, connect, run};
+pub use run::{Connected, DataPolicy, Event, Finished, Options, UNVERIFIED, connect, run};
 pub use spec::{LOCAL_PREFIX, Spec, TargetPlan, resolve_target, workload_named};
 pub use units::{PerSecond, Span};

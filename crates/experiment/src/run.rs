@@ -50,6 +50,15 @@ pub enum Event<'a> {
     Warning(&'a str),
 }
 
+/// What a run does around the load.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// What becomes of data that it loads.
+    pub data: DataPolicy,
+    /// Where the report of a run will be, for its record.
+    pub report: &'a dyn Fn(Uuid) -> Option<String>,
+}
+
 /// What is done with the data that a run loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DataPolicy {
@@ -99,11 +108,13 @@ pub fn connect(runtime: &LocalRuntime, spec: Spec, tell: &mut dyn FnMut(Event<'_
         }
     };
     let url = target.to_string();
-    let (store, info) = runtime.block_on(async {
-        let store = spec.driver.connect(&target).await?;
-        let info = store.server().await?;
-        Ok::<_, Error>((store, info))
-    })?;
+    let (store, info) = runtime
+        .block_on(async {
+            let store = spec.driver.connect(&target).await?;
+            let info = store.server().await?;
+            Ok((store, info))
+        })
+        .map_err(refused)?;
     tell(Event::Connected(&url));
     let missing: Vec<&'static str> = info
         .operations_missing
@@ -122,20 +133,33 @@ pub fn connect(runtime: &LocalRuntime, spec: Spec, tell: &mut dyn FnMut(Event<'_
     Ok(Connected { loopback: target.is_loopback(), spec, store, info, url, server })
 }
 
+/// A target that refuses us is as far out of reach as one that does not answer.
+fn refused(error: Error) -> Error {
+    if error.kind() != ErrorKind::Rejected {
+        return error;
+    }
+    let hint = error.hint().map(str::to_owned);
+    let ours = Error::unreachable(format!("the target refuses us: {error}")).with_source(error);
+    match hint {
+        Some(hint) => ours.with_hint(hint),
+        None => ours,
+    }
+}
+
 /// Runs an experiment to its record.
 ///
 /// # Errors
 /// What keeps it from being carried out at all. A server that dies under it is not an error but a result.
 pub fn run(
     spec: Spec,
-    policy: DataPolicy,
+    options: Options<'_>,
     sink: &mut dyn Sink,
     stop: &Stop,
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<Finished> {
     let runtime = data::local_runtime()?;
     let connected = connect(&runtime, spec, tell)?;
-    let finished = run_on(&runtime, &connected, policy, sink, stop, tell);
+    let finished = run_on(&runtime, &connected, options, sink, stop, tell);
     // The connections go before the server that they lead to.
     let Connected { store, server, .. } = connected;
     drop(store);
@@ -149,14 +173,13 @@ pub fn run(
 fn run_on(
     runtime: &LocalRuntime,
     connected: &Connected,
-    policy: DataPolicy,
+    options: Options<'_>,
     sink: &mut dyn Sink,
     stop: &Stop,
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<Finished> {
     let Connected { spec, store, .. } = connected;
-    let capabilities = spec.driver.capabilities();
-    let blocking = capabilities.has(Capability::BlockingClient);
+    let blocking = spec.driver.capabilities().has(Capability::BlockingClient);
     let prepared = data::prepare(runtime, store, &spec.instance, blocking, stop, &mut |rows, of| {
         tell(Event::Loading(rows, of));
     });
@@ -164,9 +187,9 @@ fn run_on(
         tell(Event::Reusing);
     }
     let made = !matches!(prepared, Ok(Prepared::Reused | Prepared::NotNeeded));
-    let finished = prepared.and_then(|_| measure(runtime, connected, blocking, sink, stop, tell));
+    let finished = prepared.and_then(|_| measure(runtime, connected, options, sink, stop, tell));
     // Data that this run loaded, or began to, go also when it failed.
-    if made && policy == DataPolicy::Clean {
+    if made && options.data == DataPolicy::Clean {
         clean_up(runtime, connected, tell);
     }
     finished
@@ -195,7 +218,7 @@ fn clean_up(runtime: &LocalRuntime, connected: &Connected, tell: &mut dyn FnMut(
 fn measure(
     runtime: &LocalRuntime,
     connected: &Connected,
-    blocking: bool,
+    options: Options<'_>,
     sink: &mut dyn Sink,
     stop: &Stop,
     tell: &mut dyn FnMut(Event<'_>),
@@ -208,6 +231,7 @@ fn measure(
     let counters_before = counters(runtime, &**store, &spec.collect);
     let mut beside = Beside::new(connected.server_process(), spec.collect.contains(&Collect::Host));
     let mut record = connected.first_record(&beside);
+    record.report = (options.report)(record.id);
     sink.started(&record)?;
     tell(Event::Started(&record));
     let run_spec = RunSpec {
@@ -216,7 +240,7 @@ fn measure(
         instance: Arc::clone(&spec.instance),
         seed: spec.seed,
         workers: None,
-        blocking_client: blocking,
+        blocking_client: spec.driver.capabilities().has(Capability::BlockingClient),
         stop: stop.clone(),
     };
     let names = spec.instance.operations();
@@ -245,9 +269,8 @@ fn measure(
     record.server = server_record(&connected.info, &beside, counters_before, counters_after);
     tell(Event::Verifying);
     record.verification = verify(runtime, connected, &record);
-    let open = &spec.load;
     record.verdict = judge(&Evidence {
-        load: open,
+        load: &spec.load,
         accounting: record.accounting,
         total: &record.total,
         generator: &record.generator,
