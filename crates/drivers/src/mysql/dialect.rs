@@ -1,0 +1,194 @@
+//! What the products of the family write differently, and since when.
+
+use std::fmt;
+
+use store::{Error, Result};
+
+use crate::relational::{Dialect, Placeholder};
+
+/// Major, minor, patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Version(pub(super) u16, pub(super) u16, pub(super) u16);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+/// What one product of the family does differently from the others.
+#[derive(Debug)]
+pub(super) struct Quirks {
+    /// The product's name.
+    pub(super) title: &'static str,
+    /// What `VERSION()` holds where it is this product; empty for the one that says nothing.
+    marker: &'static str,
+    /// Since when it has window functions.
+    pub(super) window_since: Version,
+    /// How it is spoken to, since when; the newest first. Older servers than the last are refused.
+    dialects: &'static [(Version, &'static Dialect)],
+}
+
+/// The products, `MySQL` last: it is what does not say that it is something else.
+static PRODUCTS: [Quirks; 2] = [
+    Quirks {
+        title: "MariaDB",
+        marker: "MariaDB",
+        window_since: Version(10, 2, 0),
+        dialects: &[(Version(10, 2, 7), &MARIADB)],
+    },
+    Quirks {
+        title: "MySQL",
+        marker: "",
+        window_since: Version(8, 0, 0),
+        dialects: &[(Version(8, 0, 17), &MYSQL), (Version(5, 7, 8), &MYSQL_GENERATED)],
+    },
+];
+
+/// What server it is and how it is spoken to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Product {
+    pub(super) quirks: &'static Quirks,
+    pub(super) version: Version,
+    pub(super) dialect: &'static Dialect,
+}
+
+impl Product {
+    /// From what the server answers to `SELECT VERSION()`.
+    ///
+    /// # Errors
+    /// `Unsupported` for servers that are too old, `Rejected` for a version that cannot be read.
+    pub(super) fn of(text: &str) -> Result<Self> {
+        let quirks =
+            PRODUCTS.iter().find(|quirks| text.contains(quirks.marker)).expect("every text holds the empty one");
+        // MariaDB's greeting begins so for the sake of old replicas, and some proxies repeat it.
+        let numbers = if quirks.marker.is_empty() { text } else { text.strip_prefix("5.5.5-").unwrap_or(text) };
+        let version = parse(numbers).ok_or_else(|| {
+            Error::rejected(format!("the server states a version that cannot be read: {text:?}"))
+                .with_hint("check that the target is a MySQL or MariaDB server")
+        })?;
+        let found = quirks.dialects.iter().find(|(since, _)| version >= *since);
+        let Some((_, dialect)) = found else {
+            let oldest = quirks.dialects.last().map_or(version, |(since, _)| *since);
+            return Err(Error::unsupported(format!("{} {version} is too old", quirks.title))
+                .with_hint(format!("use {} {oldest} or later", quirks.title)));
+        };
+        Ok(Self { quirks, version, dialect })
+    }
+}
+
+/// Product and version in one line.
+impl fmt::Display for Product {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.quirks.title, self.version)
+    }
+}
+
+/// `8.0.33-something`, `10.11.6-MariaDB-log`.
+fn parse(text: &str) -> Option<Version> {
+    let mut numbers = text.split(|character: char| !character.is_ascii_digit()).map(str::parse);
+    let mut next = || numbers.next()?.ok();
+    Some(Version(next()?, next()?, next()?))
+}
+
+/// Keys are bytes, so that their order is that of bytes and nothing is padded. Everything else is compared as it is
+/// written. The name of the lock is the database's, because such locks are the whole server's and at most 64
+/// characters long.
+const FAMILY: Dialect = Dialect {
+    placeholder: Placeholder::Question,
+    lock: "SELECT GET_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32)), 10)",
+    unlock: "SELECT RELEASE_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32)))",
+    object_exists: "SELECT table_name FROM information_schema.tables \
+        WHERE table_schema = DATABASE() AND table_name = ?",
+    columns_of: "SELECT column_name FROM information_schema.columns \
+        WHERE table_schema = DATABASE() AND table_name = ?",
+    integer: "BIGINT",
+    integer_key: "BIGINT",
+    text: "TEXT",
+    record_key: "VARBINARY({key_length})",
+    // As YCSB's own table has it: a row of many long VARCHARs would pass the limit of 65,535 bytes.
+    record_field: "MEDIUMTEXT",
+    table_suffix: " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
+    documents_columns: "id BIGINT NOT NULL PRIMARY KEY, document JSON NOT NULL, document_group BIGINT \
+        GENERATED ALWAYS AS (CAST(JSON_UNQUOTE(JSON_EXTRACT(document, '$.group')) AS SIGNED)) VIRTUAL",
+    articles: "CREATE TABLE {ns}_articles (id BIGINT NOT NULL PRIMARY KEY, title TEXT NOT NULL, body TEXT NOT NULL) \
+        ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
+    articles_key: "id",
+    indexes: &[
+        ("documents_group", "CREATE INDEX {ns}_documents_group ON {ns}_documents (document_group)"),
+        ARTICLES_INDEX,
+    ],
+    cast_integer: "SIGNED",
+    json_query: "SELECT id, JSON_UNQUOTE(JSON_EXTRACT(document, '$.owner.name')) FROM {ns}_documents \
+        WHERE document_group = ? AND JSON_CONTAINS(document, JSON_QUOTE(?), '$.tags') ORDER BY id",
+    fulltext_query: "SELECT id, title FROM {ns}_articles WHERE MATCH (body) AGAINST (?) \
+        ORDER BY MATCH (body) AGAINST (?) DESC, id LIMIT 20",
+    fulltext_parameters: 2,
+    analyze: "ANALYZE TABLE {table}",
+};
+
+/// Made after the load: `InnoDB` shows rows to full-text searches once they are committed, and sorts them only once so.
+const ARTICLES_INDEX: (&str, &str) =
+    ("articles_body", "CREATE FULLTEXT INDEX {ns}_articles_body ON {ns}_articles (body)");
+
+/// JSON is text with a check; values of it are read by `JSON_VALUE`.
+static MARIADB: Dialect = Dialect {
+    documents_columns: "id BIGINT NOT NULL PRIMARY KEY, document JSON NOT NULL, \
+        document_group BIGINT GENERATED ALWAYS AS (JSON_VALUE(document, '$.group')) VIRTUAL",
+    json_query: "SELECT id, JSON_VALUE(document, '$.owner.name') FROM {ns}_documents \
+        WHERE document_group = ? AND JSON_CONTAINS(document, JSON_QUOTE(?), '$.tags') ORDER BY id",
+    ..FAMILY
+};
+
+/// Before multi-valued indexes: a generated column.
+static MYSQL_GENERATED: Dialect = FAMILY;
+
+/// One index has the group, as an expression, and every tag.
+static MYSQL: Dialect = Dialect {
+    documents_columns: "id BIGINT NOT NULL PRIMARY KEY, document JSON NOT NULL",
+    indexes: &[
+        (
+            "documents_group",
+            "CREATE INDEX {ns}_documents_group ON {ns}_documents \
+             ((CAST(document->'$.group' AS SIGNED)), (CAST(document->'$.tags' AS CHAR(32) ARRAY)))",
+        ),
+        ARTICLES_INDEX,
+    ],
+    json_query: "SELECT id, document->>'$.owner.name' FROM {ns}_documents \
+        WHERE CAST(document->'$.group' AS SIGNED) = ? AND ? MEMBER OF (document->'$.tags') ORDER BY id",
+    ..FAMILY
+};
+
+#[cfg(test)]
+mod tests {
+    use store::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn the_version_chooses_the_dialect() {
+        for (text, shown, dialect) in [
+            ("10.11.6-MariaDB-0+deb12u1", "MariaDB 10.11.6", &MARIADB),
+            ("5.5.5-10.4.1-MariaDB-log", "MariaDB 10.4.1", &MARIADB),
+            ("8.0.33", "MySQL 8.0.33", &MYSQL),
+            ("9.1.0-commercial", "MySQL 9.1.0", &MYSQL),
+            ("8.0.15", "MySQL 8.0.15", &MYSQL_GENERATED),
+            ("5.7.44-log", "MySQL 5.7.44", &MYSQL_GENERATED),
+        ] {
+            let product = Product::of(text).expect(text);
+            assert_eq!(product.to_string(), shown);
+            assert_eq!(product.dialect.json_query, dialect.json_query, "{text}");
+            assert_eq!(product.dialect.documents_columns, dialect.documents_columns, "{text}");
+        }
+        for (text, kind) in [
+            ("5.6.51", ErrorKind::Unsupported),
+            ("10.1.48-MariaDB", ErrorKind::Unsupported),
+            ("", ErrorKind::Rejected),
+            ("8", ErrorKind::Rejected),
+        ] {
+            let error = Product::of(text).expect_err(text);
+            assert_eq!(error.kind(), kind, "{text}");
+            assert!(error.hint().is_some());
+        }
+    }
+}
