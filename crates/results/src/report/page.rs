@@ -1,0 +1,65 @@
+//! The page: its head, its sections in order, the record as JSON.
+
+use std::fmt::Write as _;
+
+use experiment::{HistogramRecord, Record};
+
+use super::format::{escape, push};
+use super::series::Series;
+use super::{charts, resources, sections};
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("script.js");
+
+/// Forbids the page to fetch anything, whatever a name or an error message in it may say.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
+
+pub(super) fn render(record: &Record, series: &Series, histograms: &[HistogramRecord]) -> String {
+    let mut out = String::with_capacity(256 * 1024);
+    push!(
+        out,
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+         <meta name=\"color-scheme\" content=\"light dark\"><link rel=\"icon\" href=\"data:,\">\
+         <title>{} · {} · Storelab</title>\n<style>{STYLE}</style></head>\n<body><main>\n",
+        escape(&record.name),
+        escape(&sections::workload_name(record))
+    );
+    sections::title(&mut out, record);
+    sections::verdict(&mut out, record);
+    sections::headline(&mut out, record);
+    let large = [
+        charts::percentiles(record, histograms),
+        charts::latency_over_time(record, series),
+        charts::throughput_over_time(record, series),
+    ];
+    for chart in large.into_iter().flatten() {
+        chart.write(&mut out);
+    }
+    sections::operations(&mut out, record);
+    sections::accounting(&mut out, record);
+    write_resources(&mut out, record, series);
+    sections::errors(&mut out, record);
+    sections::server(&mut out, record);
+    sections::circumstances(&mut out, record);
+    out.push_str("</main>\n<script type=\"application/json\" id=\"record\">");
+    out.push_str(&json(record));
+    push!(out, "</script>\n<script>{SCRIPT}</script>\n</body></html>\n");
+    out
+}
+
+fn write_resources(out: &mut String, record: &Record, series: &Series) {
+    out.push_str("<section><h2>Resources</h2><div class=\"grid2\">");
+    for chart in resources::charts(record, series) {
+        chart.write(out);
+    }
+    out.push_str("</div>");
+    sections::used(out, record);
+    out.push_str("</section>\n");
+}
+
+/// The record as JSON that cannot end its element: `<` is only ever inside strings, where it may be written as an escape.
+fn json(record: &Record) -> String {
+    serde_json::to_string(record).map_or_else(|_| "null".to_owned(), |json| json.replace('<', "\\u003c"))
+}

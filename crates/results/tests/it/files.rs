@@ -1,0 +1,46 @@
+//! Files that are not ours, or not yet.
+
+use std::fs;
+use std::path::Path;
+
+use results::{Error, Results};
+
+use crate::{keep, open, place};
+
+fn refused(path: &Path) -> Error {
+    let before = fs::read(path).expect("there");
+    let error = Results::open(Some(path)).expect_err("refused");
+    assert!(error.hint().is_some_and(|hint| hint.contains("--store PATH")), "{error}");
+    assert_eq!(fs::read(path).expect("there"), before, "it was left as it was");
+    error
+}
+
+pub(crate) fn of_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = folder.path().join("notes.txt");
+    fs::write(&text, "not a database at all, but long enough to have a header ".repeat(40)).expect("written");
+    assert!(matches!(refused(&text), Error::NotADatabase { .. }));
+    let other = folder.path().join("other.db");
+    let connection = rusqlite::Connection::open(&other).expect("opens");
+    connection.execute_batch("CREATE TABLE runs (mine)").expect("made");
+    drop(connection);
+    let error = refused(&other);
+    assert!(matches!(error, Error::NotADatabase { .. }) && error.to_string().contains("another program"), "{error}");
+    let unmade = text.join("results.db");
+    assert!(matches!(Results::open(Some(&unmade)), Err(Error::Io { .. })), "its folder is a file");
+}
+
+pub(crate) fn newer() {
+    let (_folder, path) = place();
+    let kept = keep(&mut open(&path), "before");
+    let version = |version: i64| {
+        let connection = rusqlite::Connection::open(&path).expect("opens");
+        connection.pragma_update(None, "user_version", version).expect("set");
+        connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").expect("written");
+    };
+    version(1_000);
+    let error = refused(&path);
+    assert!(matches!(error, Error::NewerVersion { found: 1_000, .. }), "{error}");
+    version(1);
+    assert_eq!(open(&path).record(kept.id).expect("there"), kept);
+}
