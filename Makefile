@@ -1,0 +1,80 @@
+# Chores with their set-up. `make` lists them; each variable can be given another value: `make demo PROFILE=dev`.
+# What these targets do is short on purpose: the work is done by cargo, by `cargo xtask` and by the binary itself.
+
+CARGO ?= cargo
+CC ?= cc
+# How the demo is built: `release` is a little faster to run and three times slower to link.
+PROFILE ?= release-fast
+# Given to `cargo test`: `make test TEST_ARGS="-p stats"`. The whole workspace where it is empty.
+TEST_ARGS ?=
+
+STORELAB := $(CARGO) run --quiet --package storelab --
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+.PHONY: demo
+demo: compiler ## Build Storelab and measure an embedded data store: two numbers and a report, about 3 minutes the first time.
+	$(CARGO) build --profile $(PROFILE) --package storelab
+	@$(CARGO) run --quiet --profile $(PROFILE) --package storelab -- run
+
+.PHONY: test
+test: engines ## Run all tests, against real servers where they are installed, and count them.
+	$(CARGO) xtask test $(TEST_ARGS)
+
+.PHONY: engines
+engines: compiler ## Install the servers that tests use (root on Debian), or say which are missing.
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  $(STORELAB) engines install all; \
+	else \
+	  $(STORELAB) engines list && \
+	  echo 'Tests name the engines that are not installed as skipped; as root on Debian, `make engines` installs them.' >&2; \
+	fi
+
+.PHONY: bench
+bench: compiler ## Run the micro-benchmarks.
+	$(CARGO) bench --workspace --bench '*'
+
+.PHONY: fmt
+fmt: ## Format the sources.
+	$(CARGO) fmt --all
+
+.PHONY: lint
+lint: compiler ## Check format, lints, documentation, the rules of the house, and what dependencies may be.
+	$(CARGO) fmt --all --check
+	$(CARGO) xtask tidy
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
+	@if ! $(CARGO) deny --version >/dev/null 2>&1; then \
+	  echo 'not checked: licences and sources of dependencies; install it with: cargo install --locked cargo-deny' >&2; \
+	else \
+	  $(CARGO) deny --log-level error check --hide-inclusion-graph licenses bans sources && \
+	  if $(CARGO) deny --log-level off fetch db >/dev/null 2>&1; then \
+	    $(CARGO) deny check advisories; \
+	  else \
+	    echo 'not checked: advisories; their database cannot be reached from here' >&2; \
+	  fi; \
+	fi
+
+.PHONY: clean-local
+clean-local: ## Remove what building and running left in this folder; kept results lie elsewhere and stay.
+	$(CARGO) clean
+	rm -f report*.html
+
+# Rust is wanted here already; bundled SQLite and the cryptography of TLS are compiled by a C compiler.
+.PHONY: compiler
+compiler:
+	@command -v $(firstword $(CARGO)) >/dev/null || \
+	  { echo 'error: there is no cargo here' >&2; echo 'hint: install Rust from https://rustup.rs' >&2; exit 1; }
+	@$(CARGO) --version >/dev/null || \
+	  { echo 'hint: a newer Rust does too: RUSTUP_TOOLCHAIN=stable make $(MAKECMDGOALS)' >&2; exit 1; }
+	@if command -v $(firstword $(CC)) >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends build-essential; \
+	else \
+	  echo 'error: there is no C compiler here' >&2; \
+	  echo 'hint: install one; on Debian: sudo apt-get install build-essential' >&2; exit 1; \
+	fi
