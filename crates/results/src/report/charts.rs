@@ -157,7 +157,7 @@ pub(super) fn throughput_over_time(record: &Record, series: &Series) -> Option<C
         Line { name: name.to_owned(), look, points: downsampled(points, POINTS_MAX, Keep::Extremes), is_labelled: true }
     };
     let mut lines = Vec::new();
-    if let Some(points) = planned_rate(record) {
+    if let Some(points) = planned_rate(record, end) {
         let look = Look { colour: 7, dashes: 1, weight: Weight::Light };
         lines.push(Line { name: "planned".to_owned(), look, points, is_labelled: true });
     }
@@ -233,15 +233,21 @@ fn planned_modes(record: &Record) -> Vec<Mode> {
 }
 
 /// The rate that was planned, where a phase was open.
-fn planned_rate(record: &Record) -> Option<Points> {
+fn planned_rate(record: &Record, end: f64) -> Option<Points> {
+    /// Points over the whole run, so that the crosshair finds one near.
+    const POINTS: f64 = 60.0;
     let mut points: Points = Vec::new();
     for (phase, mode) in record.phases.iter().zip(planned_modes(record)) {
+        let (start, duration) = (phase.start_seconds, phase.duration_seconds);
         match mode {
             Mode::Open { from, to, .. } => {
-                points.push((phase.start_seconds, Some(from.get())));
-                points.push((phase.start_seconds + phase.duration_seconds, Some(to.get())));
+                let steps = (duration / end * POINTS).ceil().clamp(1.0, POINTS) as u32;
+                points.extend((0..=steps).map(|step| {
+                    let share = f64::from(step) / f64::from(steps);
+                    (start + duration * share, Some(from.get() + (to.get() - from.get()) * share))
+                }));
             }
-            Mode::Closed => points.push((phase.start_seconds, None)),
+            Mode::Closed => points.push((start, None)),
         }
     }
     points.iter().any(|(_, rate)| rate.is_some()).then_some(points)

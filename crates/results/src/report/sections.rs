@@ -197,7 +197,7 @@ fn operation_table(out: &mut String, operations: &[OperationRecord], total: Opti
     let mut table = Table::new(all.iter().map(String::as_str));
     for operation in rows {
         let errors: Vec<_> =
-            operation.errors.iter().map(|(kind, number)| format!("{kind} {}", count(*number))).collect();
+            operation.errors.iter().map(|(kind, number)| format!("{kind}\u{a0}{}", count(*number))).collect();
         let mut cells = vec![
             Cell::Text(operation.name.clone()),
             Cell::Figure(count(operation.succeeded)),
