@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use runner::{Accounting, Cell};
+use runner::{Accounting, Cell, Phase};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stats::{Histogram, Summary};
@@ -203,6 +203,22 @@ pub struct PhaseRecord {
     pub operations: Vec<OperationRecord>,
     /// All operations together.
     pub total: OperationRecord,
+}
+
+impl PhaseRecord {
+    /// A phase that is yet to come.
+    pub(crate) fn expected(phase: &Phase) -> Self {
+        Self {
+            name: phase.name.clone(),
+            recorded: phase.recorded,
+            start_seconds: 0.0,
+            duration_seconds: 0.0,
+            throughput_per_second: 0.0,
+            accounting: AccountingRecord::default(),
+            operations: Vec::new(),
+            total: OperationRecord { name: "total".to_owned(), ..OperationRecord::default() },
+        }
+    }
 }
 
 /// The load generator's own side.

@@ -73,8 +73,6 @@ pub enum DataPolicy {
 pub struct Finished {
     /// What is published.
     pub record: Record,
-    /// Each second.
-    pub samples: Vec<SampleRecord>,
     /// The raw histograms.
     pub histograms: Vec<HistogramRecord>,
 }
@@ -244,7 +242,6 @@ fn measure(
         stop: stop.clone(),
     };
     let names = spec.instance.operations();
-    let mut samples = Vec::new();
     let mut kept = Ok(());
     beside.start();
     let outcome = runner::run(&run_spec, &mut |sample| {
@@ -256,7 +253,6 @@ fn measure(
             }
         }
         tell(Event::Sampled(&sample));
-        samples.push(sample);
     })?;
     beside.stop();
     kept?;
@@ -279,7 +275,7 @@ fn measure(
     });
     record.status = if outcome.interrupted { Status::Interrupted } else { Status::Completed };
     sink.ended(&record, &histograms)?;
-    Ok(Finished { record, samples, histograms })
+    Ok(Finished { record, histograms })
 }
 
 impl Connected {
@@ -328,7 +324,7 @@ impl Connected {
             throughput_per_second: 0.0,
             operations: Vec::new(),
             total: OperationRecord::default(),
-            phases: Vec::new(),
+            phases: spec.load.phases.iter().map(PhaseRecord::expected).collect(),
             generator: GeneratorRecord::default(),
             host: serde_json::Value::Null,
             server: ServerRecord { settings: self.info.settings.clone(), ..ServerRecord::default() },
@@ -411,6 +407,7 @@ fn fill_figures(record: &mut Record, load: &Load, outcome: &Outcome, names: &[&'
     let mut cells = runner::OperationCells::new(names.len());
     let mut accounting = runner::Accounting::default();
     let mut seconds = 0.0;
+    record.phases.clear();
     for (phase, PhaseOutcome { cells: of_phase, accounting: accounted, start, duration }) in
         load.phases.iter().zip(&outcome.phases)
     {

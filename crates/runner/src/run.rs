@@ -257,7 +257,8 @@ fn gather(
     }
     let ended = Instant::now();
     let (totals, rest) = collector.into_rest();
-    rest.iter().for_each(observe);
+    // The moments after the last whole second, where anything ended in them.
+    rest.iter().filter(|sample| !sample.phases.is_empty()).for_each(observe);
     if outcomes.len() < workers {
         return Err(Error::bug(format!("{} of {workers} workers ended without an outcome", workers - outcomes.len())));
     }

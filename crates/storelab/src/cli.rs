@@ -1,0 +1,294 @@
+//! Commands and their flags, from which help texts, man pages and completions derive.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use experiment::{Collect, PerSecond, Spacing, Span};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0 ok   1 failed   2 usage   3 target unreachable   4 run invalid   5 verification failed   130 interrupted";
+
+/// A performance laboratory for data stores: measure one, and know what the numbers are worth.
+#[derive(Debug, Parser)]
+#[command(name = "storelab", version, after_help = EXIT_CODES, max_term_width = 120)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// The results store: an SQLite file, made where it is absent.
+    #[arg(long, global = true, value_name = "PATH", env = "STORELAB_STORE")]
+    pub(crate) store: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run an experiment: a plan, a target, or (with neither) the canonical one on embedded SQLite.
+    Run(Box<RunArguments>),
+    /// Load a workload's data into a data store, to be used by later runs.
+    Load(LoadArguments),
+    /// Take out of a data store what Storelab made there, and nothing else.
+    Clean(CleanArguments),
+    /// List the runs in the results store, newest first.
+    Runs(RunsArguments),
+    /// Show a run.
+    Show(ShowArguments),
+    /// Write a run's report: one HTML file that needs nothing else.
+    Report(ReportArguments),
+    /// List the data stores that can be reached, with what each can do.
+    Stores(ListArguments),
+    /// List the workloads with their variants and parameters.
+    Workloads(ListArguments),
+    /// Install, start, stop and list throw-away servers on this machine.
+    Engines(EnginesArguments),
+    /// Write a completion script for a shell.
+    Completions {
+        /// For which shell.
+        shell: Shell,
+    },
+    /// Write the manual page.
+    Man {
+        /// Write a page for each command into this folder, instead of the main page to stdout.
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+    },
+}
+
+/// Which work, under which load.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// A plan's file (YAML or JSON), a data store's URL, `local:NAME` for a throw-away server, or a store's name for the
+    /// one that its environment variables describe.
+    #[arg(value_name = "PLAN | TARGET")]
+    pub(crate) subject: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) workload: WorkloadArguments,
+
+    #[command(flatten)]
+    pub(crate) load: LoadFlags,
+
+    /// What all randomness derives from; drawn and recorded where it is not given.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+
+    /// What to record beside the client.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) collect: Option<Vec<CollectArgument>>,
+
+    /// What to call the run.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+
+    /// Where to write the report; beside the results store where this is not given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+
+    /// Leave the data that the run loads in the data store.
+    #[arg(long)]
+    pub(crate) keep_data: bool,
+
+    /// Write the record as JSON to stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Write nothing but the result.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WorkloadArguments {
+    /// The workload, with a variant where it has some: `ycsb:b`.
+    #[arg(long, value_name = "NAME[:VARIANT]")]
+    pub(crate) workload: Option<String>,
+
+    /// A parameter of the workload; `storelab workloads` lists them.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) set: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Load")]
+pub(crate) struct LoadFlags {
+    /// Connections, each with a client of its own.
+    #[arg(long, value_name = "N")]
+    pub(crate) sessions: Option<NonZeroU32>,
+
+    /// Requests in flight on each connection, where the store can pipeline.
+    #[arg(long, value_name = "N")]
+    pub(crate) depth: Option<NonZeroU32>,
+
+    /// Operations a second, whatever the answers do (an open load): `5000/s`. Without it each session asks again once it
+    /// has an answer (a closed load).
+    #[arg(long, value_name = "R")]
+    pub(crate) rate: Option<PerSecond>,
+
+    /// How the arrivals of an open load are spaced.
+    #[arg(long)]
+    pub(crate) arrivals: Option<ArrivalsArgument>,
+
+    /// How long to run: `500ms`, `20s`, `5m`.
+    #[arg(long = "for", value_name = "D")]
+    pub(crate) duration: Option<Span>,
+
+    /// How many operations to run.
+    #[arg(long, value_name = "N")]
+    pub(crate) operations: Option<u64>,
+
+    /// How long to run before anything counts; 1s where the run is limited by time.
+    #[arg(long, value_name = "D")]
+    pub(crate) warm_up: Option<Span>,
+
+    /// What a client waits between an answer and its next request.
+    #[arg(long, value_name = "D")]
+    pub(crate) think: Option<Span>,
+
+    /// How long an operation may be in flight before it fails; 30s.
+    #[arg(long, value_name = "D")]
+    pub(crate) timeout: Option<Span>,
+
+    /// How long after the end operations that are scheduled may still end; 10s.
+    #[arg(long, value_name = "D")]
+    pub(crate) drain: Option<Span>,
+
+    /// Due operations that may wait for a session before more are shed; 1000000.
+    #[arg(long, value_name = "N")]
+    pub(crate) backlog: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ArrivalsArgument {
+    /// Evenly.
+    Constant,
+    /// As independent users come.
+    Poisson,
+}
+
+impl From<ArrivalsArgument> for Spacing {
+    fn from(argument: ArrivalsArgument) -> Self {
+        match argument {
+            ArrivalsArgument::Constant => Self::Constant,
+            ArrivalsArgument::Poisson => Self::Poisson,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum CollectArgument {
+    /// Processors, memory, disks, network and pressure of this host.
+    Host,
+    /// The server's processes and its own counters.
+    Server,
+}
+
+impl From<CollectArgument> for Collect {
+    fn from(argument: CollectArgument) -> Self {
+        match argument {
+            CollectArgument::Host => Self::Host,
+            CollectArgument::Server => Self::Server,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoadArguments {
+    /// A data store's URL, or a store's name for the one that its environment variables describe.
+    pub(crate) target: String,
+
+    #[command(flatten)]
+    pub(crate) workload: WorkloadArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CleanArguments {
+    /// A data store's URL, or a store's name for the one that its environment variables describe.
+    pub(crate) target: String,
+
+    /// Only the data of this workload.
+    #[arg(long, value_name = "NAME[:VARIANT]")]
+    pub(crate) workload: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunsArguments {
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) limit: u32,
+
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArguments {
+    /// A run: its id or the end of it, its name, or `last`.
+    pub(crate) run: String,
+
+    /// The whole record as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArguments {
+    /// A run: its id or the end of it, its name, or `last`.
+    pub(crate) run: String,
+
+    /// Where to write it.
+    #[arg(long, short, value_name = "FILE", default_value = "report.html")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnginesArguments {
+    #[command(subcommand)]
+    pub(crate) command: EnginesCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EnginesCommand {
+    /// List the engines: whether each is installed, its licence, and which run.
+    List(ListArguments),
+    /// Install an engine from this machine's package manager.
+    Install {
+        /// Which, or `all`.
+        name: String,
+    },
+    /// Start a server that stays until it is taken down; writes its URL.
+    Up {
+        /// Which engine.
+        name: String,
+        /// Its port on 127.0.0.1; a free one where none is given.
+        #[arg(long)]
+        port: Option<u16>,
+        /// A folder for its data, which stays; a throw-away one where none is given.
+        #[arg(long, value_name = "FOLDER")]
+        data: Option<PathBuf>,
+        /// A setting of the server, by its own name.
+        #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+        set: Vec<(String, String)>,
+    },
+    /// Stop a server that `up` started.
+    Down {
+        /// Which, as `list` names it, or `all`.
+        name: String,
+    },
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE".to_owned()),
+    }
+}

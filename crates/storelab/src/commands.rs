@@ -1,0 +1,53 @@
+//! One command a file.
+
+mod clean;
+mod engines;
+mod load;
+mod manual;
+mod report;
+mod run;
+mod runs;
+mod show;
+mod stores;
+mod workloads;
+
+use experiment::{Plan, WorkloadPlan};
+
+use crate::cli::{Cli, Command, WorkloadArguments};
+use crate::exit::Exit;
+
+/// Carries out a command.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let store = cli.store.as_deref();
+    match cli.command {
+        Command::Run(arguments) => run::run(&arguments, store),
+        Command::Load(arguments) => load::run(&arguments),
+        Command::Clean(arguments) => clean::run(&arguments),
+        Command::Runs(arguments) => runs::run(&arguments, store),
+        Command::Show(arguments) => show::run(&arguments, store),
+        Command::Report(arguments) => report::run(&arguments, store),
+        Command::Stores(arguments) => stores::run(&arguments),
+        Command::Workloads(arguments) => workloads::run(&arguments),
+        Command::Engines(arguments) => engines::run(arguments.command),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { folder } => manual::man(folder.as_deref()),
+    }
+}
+
+/// Reads the process's environment.
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Lets the flags that name the work override the plan's.
+fn override_workload(plan: &mut Plan, arguments: &WorkloadArguments) {
+    if let Some(named) = &arguments.workload {
+        plan.workload = Some(WorkloadPlan::named(named));
+    }
+    if !arguments.set.is_empty() {
+        let workload = plan.workload.get_or_insert_with(|| WorkloadPlan::named("ycsb:b"));
+        for (name, value) in &arguments.set {
+            workload.settings.set(name, value);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! `storelab run`: an experiment from a plan, a target, or nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use anyhow::Context;
+use experiment::{DataPolicy, Event, Options, Plan, Record, Spec, Status, UNVERIFIED, WorkloadPlan};
+use results::Results;
+use runner::Stop;
+use store::Error;
+use uuid::Uuid;
+
+use crate::cli::{LoadFlags, RunArguments};
+use crate::commands::{environment, override_workload};
+use crate::exit::Exit;
+use crate::progress::Progress;
+use crate::terminal::{self, microseconds, talk, thousands};
+
+/// The canonical experiment: what an embedded store does on this machine, in twelve seconds.
+const CANONICAL: &str = "
+name: canonical
+target: 'sqlite:'
+workload: ycsb:b
+load: { sessions: 2, for: 10s }
+";
+
+pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Result<Exit> {
+    let plan = plan_of(arguments)?;
+    let spec = Spec::new(&plan, &environment)?;
+    let mut results = Results::open(store)?;
+    let reports = results.path().parent().map(|folder| folder.join("reports")).unwrap_or_default();
+    let report_path = |id: Uuid| arguments.report.clone().unwrap_or_else(|| reports.join(format!("{id}.html")));
+    let stop = Stop::default();
+    stop_on_signal(&stop)?;
+    let mut progress = Progress::new(arguments.quiet || arguments.json && !terminal::is_watched());
+    progress.expect(&spec.load);
+    let options = Options {
+        data: if arguments.keep_data { DataPolicy::Keep } else { DataPolicy::Clean },
+        report: &|id| Some(report_path(id).display().to_string()),
+    };
+    let finished = experiment::run(spec, options, &mut results, &stop, &mut |event: Event<'_>| progress.tell(&event));
+    progress.close();
+    let finished = match finished {
+        Ok(finished) => finished,
+        // A run that was stopped before its load began has nothing to keep.
+        Err(_) if stop.is_requested() => {
+            talk("interrupted before anything was measured");
+            return Ok(Exit::Interrupted);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let path = report_path(finished.record.id);
+    write_report(&path, &results.report(finished.record.id)?)?;
+    if arguments.json {
+        terminal::json(&finished.record)?;
+    } else {
+        tell_result(&finished.record, &path, arguments.quiet);
+    }
+    Ok(exit_of(&finished.record))
+}
+
+/// The plan that the positional argument and the flags make.
+fn plan_of(arguments: &RunArguments) -> anyhow::Result<Plan> {
+    let mut plan = match arguments.subject.as_deref() {
+        None => Plan::parse(CANONICAL)?,
+        Some(subject) if is_plan(subject) => {
+            let text = fs::read_to_string(subject).map_err(|source| {
+                Error::config(format!("the plan `{subject}` cannot be read"))
+                    .with_hint("give a plan's path, a target's URL, or `local:NAME`")
+                    .with_source(source)
+            })?;
+            Plan::parse(&text)?
+        }
+        Some(target) => Plan { target: Some(target.to_owned()), ..Plan::default() },
+    };
+    override_workload(&mut plan, &arguments.workload);
+    override_load(&mut plan, &arguments.load);
+    plan.seed = arguments.seed.or(plan.seed);
+    plan.name = arguments.name.clone().or(plan.name);
+    if let Some(collect) = &arguments.collect {
+        plan.collect = Some(collect.iter().map(|what| (*what).into()).collect());
+    }
+    if plan.workload.as_ref().is_some_and(|workload| workload.name.is_empty()) {
+        plan.workload = None::<WorkloadPlan>;
+    }
+    Ok(plan)
+}
+
+/// Whether the positional argument means a file: it is one, or is named like one.
+fn is_plan(subject: &str) -> bool {
+    let path = Path::new(subject);
+    let named_like_one = path
+        .extension()
+        .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known)));
+    path.is_file() || (named_like_one && !subject.contains("://"))
+}
+
+/// Lets the flags override the plan's load. A flag that describes the only phase replaces the plan's phases.
+fn override_load(plan: &mut Plan, flags: &LoadFlags) {
+    let load = &mut plan.load;
+    let describes_phase = flags.rate.is_some()
+        || flags.arrivals.is_some()
+        || flags.duration.is_some()
+        || flags.operations.is_some()
+        || flags.warm_up.is_some();
+    if describes_phase {
+        load.phases = None;
+    }
+    // `--for` and `--operations` exclude each other; the one given replaces the plan's other.
+    if flags.duration.is_some() && flags.operations.is_none() {
+        load.operations = None;
+    }
+    if flags.operations.is_some() && flags.duration.is_none() {
+        load.duration = None;
+    }
+    load.rate = flags.rate.or(load.rate);
+    load.arrivals = flags.arrivals.map(Into::into).or(load.arrivals);
+    load.duration = flags.duration.or(load.duration);
+    load.operations = flags.operations.or(load.operations);
+    load.warm_up = flags.warm_up.or(load.warm_up);
+    load.sessions = flags.sessions.or(load.sessions);
+    load.depth = flags.depth.or(load.depth);
+    load.think = flags.think.or(load.think);
+    load.timeout = flags.timeout.or(load.timeout);
+    load.drain = flags.drain.or(load.drain);
+    load.backlog = flags.backlog.or(load.backlog);
+}
+
+/// The first Ctrl-C or SIGTERM asks the run to stop; a second one ends the process, whose servers then end by themselves.
+fn stop_on_signal(stop: &Stop) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = stop.clone();
+    let runtime = experiment::local_runtime()?;
+    drop(runtime);
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let Ok(runtime) = experiment::local_runtime() else { return };
+        runtime.block_on(async {
+            let (Ok(mut interrupt), Ok(mut terminate)) =
+                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+            else {
+                return;
+            };
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                if stop.is_requested() {
+                    std::process::exit(Exit::Interrupted as i32);
+                }
+                stop.request();
+            }
+        });
+    })?;
+    Ok(())
+}
+
+fn write_report(path: &PathBuf, html: &str) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+    }
+    fs::write(path, html).with_context(|| format!("the report {} cannot be written", path.display()))
+}
+
+/// Two numbers and where the report is, to stdout; the rest to stderr.
+fn tell_result(record: &Record, report: &Path, quiet: bool) {
+    if !quiet {
+        talk(&crate::commands::show::operations_table(record));
+        for reason in &record.verdict.reasons {
+            talk(&format!("invalid: {reason}"));
+        }
+        for warning in &record.verdict.warnings {
+            talk(&format!("warning: {warning}"));
+        }
+        for message in &record.error_messages {
+            talk(&format!("error: {} × {} ({})", thousands(message.count), message.message, message.kind));
+        }
+        for check in record.verification.checks.iter().filter(|check| !check.passed) {
+            talk(&format!("failed check: {}: {}", check.name, check.detail));
+        }
+    }
+    terminal::data(&format!(
+        "throughput  {} operations/s\np99         {}\nreport      {}",
+        thousands(record.throughput_per_second.round() as u64),
+        microseconds(record.total.latency_us.p99),
+        report.display(),
+    ));
+}
+
+fn exit_of(record: &Record) -> Exit {
+    if record.status == Status::Interrupted {
+        return Exit::Interrupted;
+    }
+    let failed = || record.verification.checks.iter().filter(|check| !check.passed);
+    if failed().any(|check| check.name != UNVERIFIED) {
+        Exit::Unverified
+    } else if failed().next().is_some() {
+        Exit::Unreachable
+    } else if !record.verdict.valid {
+        Exit::Invalid
+    } else {
+        Exit::Ok
+    }
+}

@@ -1,0 +1,24 @@
+//! The command line: one command a file in `commands`.
+//!
+//! Data go to stdout, talk goes to stderr. Exit codes are in [`exit`].
+
+mod cli;
+mod commands;
+mod exit;
+mod progress;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let arguments = cli::Cli::parse();
+    match commands::run(arguments) {
+        Ok(code) => code.into(),
+        Err(error) => {
+            terminal::error(&error);
+            exit::code_of(&error).into()
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Servers that die, and a program that is killed.
+
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{Ended, Lab, assert_exact, connections_to, eventually, is_alive, signal};
+
+/// Waits until the run has connected and does work.
+fn await_load(child: &mut Child, port: u16) {
+    eventually("the run connects", Duration::from_mins(1), || {
+        assert!(child.try_wait().expect("our child").is_none(), "the run ended before its load");
+        connections_to(port) >= 8
+    });
+}
+
+#[test]
+fn a_server_killed_under_load_gives_counted_errors_and_no_hang() {
+    for engine in ["redis", "postgres", "mariadb"] {
+        let lab = Lab::new();
+        let Some(server) = lab.server(engine) else { continue };
+        for load in [&["--rate", "500/s"][..], &[]] {
+            let mut server = lab.server(engine).expect("it was there a moment ago");
+            let mut arguments = vec![
+                "run",
+                server.url(),
+                "--json",
+                "--sessions",
+                "8",
+                "--for",
+                "4s",
+                "--drain",
+                "1s",
+                "--set",
+                "records=500",
+            ];
+            arguments.extend(load);
+            let mut child = lab.spawn(&arguments);
+            await_load(&mut child, server.port());
+            server.kill().expect("the server is ours");
+            let killed = Instant::now();
+            let ended = Ended::of(child.wait_with_output().expect("it ends"));
+            assert!(killed.elapsed() < Duration::from_secs(40), "{engine}: it ends soon after its time");
+            let record = ended.record();
+            assert_exact(&record);
+            let errors = errors_of(&record);
+            assert!(errors.contains_key("unreachable"), "{engine} {load:?}: {errors:?}");
+            assert_eq!(ended.code, Some(3), "{engine} {load:?}: {}", ended.stderr);
+            server.restart().expect("the server is ours");
+        }
+        server.stop().expect("it stops");
+    }
+}
+
+fn errors_of(record: &Value) -> serde_json::Map<String, Value> {
+    let mut all = serde_json::Map::new();
+    for phase in record["phases"].as_array().expect("a list") {
+        all.extend(phase["total"]["errors"].as_object().expect("a map").clone());
+    }
+    all
+}
+
+#[test]
+fn a_server_that_comes_back_is_used_again() {
+    let lab = Lab::new();
+    let Some(mut server) = lab.server("postgres") else { return };
+    let mut child = lab.spawn(&[
+        "run",
+        server.url(),
+        "--json",
+        "--rate",
+        "200/s",
+        "--sessions",
+        "8",
+        "--for",
+        "8s",
+        "--workload",
+        "ycsb:c",
+    ]);
+    await_load(&mut child, server.port());
+    server.kill().expect("the server is ours");
+    server.restart().expect("it comes back");
+    let ended = Ended::of(child.wait_with_output().expect("it ends"));
+    let record = ended.record();
+    assert_exact(&record);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(record["generator"]["reconnects"].as_u64().expect("a count") >= 8, "{}", record["generator"]);
+    let accounting = &record["accounting"];
+    let succeeded = accounting["succeeded"].as_u64().expect("a count");
+    assert!(succeeded > 800, "most of the 1,600 operations succeed: {accounting}");
+}
+
+#[test]
+fn a_program_killed_under_load_leaves_no_connection_and_no_server() {
+    let lab = Lab::new();
+    for engine in ["redis", "postgres", "mariadb"] {
+        let Some(server) = lab.server(engine) else { continue };
+        let mut child = lab.spawn(&["run", server.url(), "--sessions", "8", "--for", "60s", "--name", engine]);
+        await_load(&mut child, server.port());
+        child.kill().expect("our child");
+        child.wait().expect("our child");
+        eventually("connections end", Duration::from_secs(2), || connections_to(server.port()) == 0);
+        let runs = lab.run(&["runs"]);
+        assert!(runs.stdout.contains("interrupted") && !runs.stdout.contains("running"), "{engine}: {runs:?}");
+        let shown = lab.run(&["show", engine]);
+        assert_eq!(shown.code, Some(0), "{engine}: {shown:?}");
+        // What the killed run had loaded is still there, known by its manifest.
+        let cleaned = lab.run(&["clean", server.url()]);
+        assert!(cleaned.code == Some(0) && cleaned.stdout.contains("storelab_ycsb"), "{engine}: {cleaned:?}");
+    }
+}
+
+#[test]
+fn a_program_killed_with_a_server_of_its_own_takes_it_along() {
+    let lab = Lab::new();
+    for engine in ["redis", "postgres", "mariadb"] {
+        if lab.server(engine).is_none() {
+            continue;
+        }
+        let mut child = lab.spawn(&["run", &format!("local:{engine}"), "--sessions", "8", "--for", "60s"]);
+        let mut server = None;
+        eventually("the server runs", Duration::from_mins(2), || {
+            assert!(child.try_wait().expect("our child").is_none(), "the run ended before its server was there");
+            let listed = lab.run(&["engines", "list", "--json"]);
+            let listed: Value = serde_json::from_str(&listed.stdout).expect("JSON");
+            server = listed["running"][0]["process_id"].as_u64().zip(listed["running"][0]["port"].as_u64());
+            server.is_some()
+        });
+        let (process_id, port) = server.expect("it runs");
+        await_load(&mut child, port as u16);
+        child.kill().expect("our child");
+        child.wait().expect("our child");
+        eventually("the server ends", Duration::from_secs(2), || !is_alive(process_id as u32));
+        let listed = lab.run(&["engines", "list", "--json"]);
+        let listed: Value = serde_json::from_str(&listed.stdout).expect("JSON");
+        assert_eq!(listed["running"].as_array().map(Vec::len), Some(0), "{engine}: {listed}");
+        assert!(lab.run(&["runs"]).stdout.contains("interrupted"), "{engine}");
+    }
+}
+
+#[test]
+fn ctrl_c_stops_within_seconds_keeps_what_was_measured_and_cleans_up() {
+    let lab = Lab::new();
+    let Some(server) = lab.server("redis") else { return };
+    for kind in [Signal::INT, Signal::TERM] {
+        let mut child =
+            lab.spawn(&["run", server.url(), "--json", "--sessions", "8", "--rate", "500/s", "--for", "60s"]);
+        await_load(&mut child, server.port());
+        std::thread::sleep(Duration::from_secs(2));
+        signal(&child, kind);
+        let asked = Instant::now();
+        let ended = Ended::of(child.wait_with_output().expect("it ends"));
+        assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+        assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+        let record = ended.record();
+        assert_exact(&record);
+        assert_eq!(record["status"], "interrupted");
+        assert!(record["phases"][0]["accounting"]["succeeded"].as_u64().expect("a count") > 0);
+        let left = lab.run(&["clean", server.url()]);
+        assert!(left.stdout.is_empty(), "a run that is stopped takes its data out: {left:?}");
+    }
+}

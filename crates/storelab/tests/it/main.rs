@@ -1,0 +1,8 @@
+//! The program as a user meets it: real processes, real servers, exit codes, what is left behind.
+
+mod crash;
+mod data;
+mod known_answers;
+mod messages;
+mod output;
+mod support;
