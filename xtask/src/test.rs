@@ -1,0 +1,147 @@
+//! `cargo xtask test`: every test of the workspace, and one line that says what came of them.
+//!
+//! The output of tests that passed is not shown, but what they say was skipped (`skipped: NAME is not installed`) is.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result};
+
+/// What all the test binaries said.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Totals {
+    passed: u64,
+    failed: u64,
+    /// Tests that a harness reported as ignored, and everything that a test said it skipped.
+    skipped: u64,
+    failures: Vec<String>,
+    /// What was skipped, and how often.
+    reasons: BTreeMap<String, u64>,
+    /// Inside the output of tests that passed.
+    is_hiding: bool,
+}
+
+/// Runs `cargo test` with the arguments; the whole workspace without any.
+#[expect(clippy::print_stdout, reason = "it passes on what the tests print")]
+pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<ExitCode> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(root).args(["test", "--no-fail-fast"]);
+    if arguments.is_empty() {
+        command.arg("--workspace");
+    }
+    command.args(arguments).args(["--", "--show-output"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().context("cargo did not start")?;
+    let output = child.stdout.take().context("its output is piped")?;
+    let mut totals = Totals::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line.context("the output of the tests broke off")?;
+        let line = String::from_utf8_lossy(&line);
+        if totals.take(&line) {
+            println!("{line}");
+        }
+    }
+    let status = child.wait().context("cargo did not end")?;
+    println!("{totals}");
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Totals {
+    /// Counts a line of a test binary's output, and says whether it is worth showing.
+    fn take(&mut self, line: &str) -> bool {
+        if let Some(what) = line.trim().strip_prefix("skipped: ") {
+            self.skipped += 1;
+            *self.reasons.entry(what.to_owned()).or_default() += 1;
+        } else if let Some(result) = line.strip_prefix("test result: ") {
+            self.is_hiding = false;
+            self.passed += count(result, "passed");
+            self.failed += count(result, "failed");
+            self.skipped += count(result, "ignored");
+        } else if let Some(name) = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED")) {
+            self.failures.push(name.trim_end().to_owned());
+        }
+        match line {
+            "successes:" => self.is_hiding = true,
+            "failures:" => self.is_hiding = false,
+            _ => {}
+        }
+        !self.is_hiding
+    }
+}
+
+/// The number before a word: 9 for `passed` in `ok. 9 passed; 0 failed`.
+fn count(result: &str, word: &str) -> u64 {
+    let mut words = result.split([' ', ';', '.']).filter(|part| !part.is_empty());
+    let mut before = "";
+    words
+        .find_map(|part| {
+            let number = (part == word).then(|| before.parse().ok()).flatten();
+            before = part;
+            number
+        })
+        .unwrap_or_default()
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter)?;
+        for (what, times) in &self.reasons {
+            writeln!(formatter, "skipped {times} times: {what}")?;
+        }
+        for name in &self.failures {
+            writeln!(formatter, "failed: {name}")?;
+        }
+        write!(formatter, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUTPUT: &str = "
+running 3 tests
+test a ... ok
+test b - should panic ... ok
+test c ... FAILED
+
+successes:
+
+---- a stdout ----
+skipped: redis is not installed
+
+
+successes:
+    a
+    b
+
+failures:
+
+---- c stdout ----
+assertion failed
+
+failures:
+    c
+
+test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s
+
+running 5 tests
+test d ... ignored
+
+test result: ok. 4 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.72s";
+
+    #[test]
+    fn totals_are_summed_over_binaries_and_skips_are_named() {
+        let mut totals = Totals::default();
+        let shown: Vec<_> = OUTPUT.lines().filter(|line| totals.take(line)).collect();
+        assert_eq!(
+            totals.to_string(),
+            "\nskipped 1 times: redis is not installed\nfailed: c\n6 passed, 1 failed, 2 skipped"
+        );
+        assert!(shown.contains(&"assertion failed"), "{shown:?}");
+        assert!(!shown.contains(&"---- a stdout ----"), "{shown:?}");
+    }
+}
