@@ -21,8 +21,7 @@ const ISOLATION_LEVELS: [(&str, &str); 4] = [
     ("serializable", "SERIALIZABLE"),
 ];
 
-/// Where a server is and how it is entered.
-#[derive(Debug, Clone)]
+/// Where a server is and how it is entered. Not to be shown: the library's options hold the password.
 pub(super) struct Address {
     options: Opts,
     place: String,

@@ -135,25 +135,10 @@ impl MySqlStore {
         let settings: BTreeMap<_, _> = pairs(&rows).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Ok(ServerInfo {
             version: self.product.to_string(),
-            operations_missing: self.operations_missing(&settings),
+            operations_missing: operations_missing(&self.product, &settings),
             settings,
             process_id: None,
         })
-    }
-
-    fn operations_missing(&self, settings: &BTreeMap<String, String>) -> BTreeMap<&'static str, String> {
-        let mut missing = BTreeMap::new();
-        let (since, title) = (self.product.quirks.window_since, self.product.quirks.title);
-        if self.product.version < since {
-            missing.insert("window", format!("window functions came with {title} {since}; this is {}", self.product));
-        }
-        let token_size = settings.get("innodb_ft_min_token_size").and_then(|value| value.parse::<u32>().ok());
-        if let Some(size) = token_size.filter(|size| *size > FULLTEXT_TOKEN_SIZE_MAX) {
-            let reason =
-                format!("innodb_ft_min_token_size is {size}: words of {FULLTEXT_TOKEN_SIZE_MAX} letters are not found");
-            missing.insert("fulltext", reason);
-        }
-        missing
     }
 
     async fn read_counters(&self) -> Result<Counters> {
@@ -237,6 +222,22 @@ async fn identify(connection: &mut Conn) -> Result<(String, usize)> {
     Ok((version, usize::try_from(bytes).unwrap_or(usize::MAX)))
 }
 
+/// What the server cannot do, with the reason.
+fn operations_missing(product: &Product, settings: &BTreeMap<String, String>) -> BTreeMap<&'static str, String> {
+    let mut missing = BTreeMap::new();
+    let (since, title) = (product.quirks.window_since, product.quirks.title);
+    if product.version < since {
+        missing.insert("window", format!("window functions came with {title} {since}; this is {product}"));
+    }
+    let token_size = settings.get("innodb_ft_min_token_size").and_then(|value| value.parse::<u32>().ok());
+    if let Some(size) = token_size.filter(|size| *size > FULLTEXT_TOKEN_SIZE_MAX) {
+        let reason =
+            format!("innodb_ft_min_token_size is {size}: words of {FULLTEXT_TOKEN_SIZE_MAX} letters are not found");
+        missing.insert("fulltext", reason);
+    }
+    missing
+}
+
 async fn counters_of(link: &mut Plain) -> Result<Counters> {
     let mut rows = RowBuffer::default();
     link.run("SHOW GLOBAL STATUS", &[], &mut rows).await?;
@@ -266,5 +267,24 @@ impl Inserts {
             self.0.insert(key.clone(), statement);
         }
         Ok(&self.0[&key])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_lacks_has_a_reason() {
+        for (version, token_size, expected) in [
+            ("10.11.6-MariaDB", "3", &[][..]),
+            ("8.0.33", "2", &[]),
+            ("8.0.33", "4", &["fulltext"]),
+            ("5.7.44", "3", &["window"]),
+        ] {
+            let settings = [("innodb_ft_min_token_size".to_owned(), token_size.to_owned())].into();
+            let missing = operations_missing(&Product::of(version).expect("valid"), &settings);
+            assert_eq!(missing.keys().copied().collect::<Vec<_>>(), expected, "{missing:?}");
+        }
     }
 }

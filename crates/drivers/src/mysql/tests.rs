@@ -480,6 +480,22 @@ async fn who_may_not_enter_is_told_why() {
 }
 
 #[tokio::test]
+async fn a_dropped_session_is_gone_from_the_server() {
+    let Some(mut database) = Database::new().await else { return };
+    let store = database.store().await;
+    let (mut idle, mut busy) = (session(&*store, None).await, session(&*store, None).await);
+    sql(&mut *idle, "SELECT 1", &[]).await.expect("answers");
+    let statement = busy.sql().expect("sql").prepare("SELECT REPEAT('x', 1000) FROM seq_1_to_1000000");
+    let statement = statement.await.expect("prepared");
+    busy.submit(0, &Request::Statement { statement, parameters: &[] }).expect("taken");
+    let polled = std::future::poll_fn(|context| std::task::Poll::Ready(busy.poll_completion(context, &mut ())));
+    assert!(polled.await.is_pending(), "a gigabyte takes its time");
+    drop((idle, busy));
+    let left = format!("SELECT COUNT(*) FROM information_schema.processlist WHERE user = '{}'", database.name);
+    while database.admin.query_first::<u32, _>(&left).await.expect("read") != Some(0) {}
+}
+
+#[tokio::test]
 async fn others_than_servers_are_told_apart() {
     let listen = || {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -538,7 +554,7 @@ async fn a_server_that_stalls_or_dies_is_noticed() {
 }
 
 #[tokio::test]
-async fn encryption_is_verified() {
+async fn encryption_is_verified_and_small_packets_are_enough() {
     let folder = tempfile::tempdir().expect("made");
     let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("made");
     let (authority, key) = (folder.path().join("authority.pem"), folder.path().join("key.pem"));
@@ -550,7 +566,9 @@ async fn encryption_is_verified() {
         std::fs::set_permissions(path, permissions).expect("set");
     }
     let setting = |name: &str, path: &std::path::Path| (name.to_owned(), path.display().to_string());
-    let settings = [setting("ssl-cert", &authority), setting("ssl-key", &key)].into();
+    // With the smallest packets that a row of the largest size fits into.
+    let packet = ("max-allowed-packet".to_owned(), "16384".to_owned());
+    let settings = [setting("ssl-cert", &authority), setting("ssl-key", &key), packet].into();
     let Some(server) = start(&Options { settings, ..Options::default() }) else { return };
     let mut database = Database::on(server.url()).await;
     let user = format!("ALTER USER {}@'127.0.0.1' REQUIRE SSL", database.name);
@@ -561,7 +579,10 @@ async fn encryption_is_verified() {
     let named = format!("?tls=verify&tls_ca={}", authority.display());
     for options in [named.as_str(), "?tls=insecure"] {
         let store = database.connect(options).await.expect(options);
-        let mut session = session(&*store, None).await;
+        let dataset = operations(20, DataSize::Large);
+        loaded(&*store, &dataset, &NullSource).await;
+        let mut session = session(&*store, Some(&dataset)).await;
+        operate(&mut *session, "select", 19).await.expect("all of it is there");
         let (_, seen) = sql(&mut *session, "SHOW STATUS LIKE 'Ssl_cipher'", &[]).await.expect("read");
         assert!(!seen.0[0].1[&1].is_empty(), "{options}");
     }
