@@ -96,6 +96,9 @@ pub struct LoadPlan {
     /// Requests in flight on each connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth: Option<NonZeroU32>,
+    /// Threads that drive the connections; one a processor where the plan does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<NonZeroU32>,
     /// What a client waits between an answer and its next request, in closed phases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub think: Option<Span>,

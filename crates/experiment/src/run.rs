@@ -237,7 +237,7 @@ fn measure(
         store: Arc::clone(store),
         instance: Arc::clone(&spec.instance),
         seed: spec.seed,
-        workers: None,
+        workers: spec.load_plan.workers,
         blocking_client: spec.driver.capabilities().has(Capability::BlockingClient),
         stop: stop.clone(),
     };

@@ -121,6 +121,10 @@ pub(crate) struct LoadFlags {
     #[arg(long, value_name = "N")]
     pub(crate) depth: Option<NonZeroU32>,
 
+    /// Threads that drive the connections; one a processor where this is not given.
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<NonZeroU32>,
+
     /// Operations a second, whatever the answers do (an open load): `5000/s`. Without it each session asks again once it
     /// has an answer (a closed load).
     #[arg(long, value_name = "R")]

@@ -121,6 +121,7 @@ fn override_load(plan: &mut Plan, flags: &LoadFlags) {
     load.warm_up = flags.warm_up.or(load.warm_up);
     load.sessions = flags.sessions.or(load.sessions);
     load.depth = flags.depth.or(load.depth);
+    load.workers = flags.workers.or(load.workers);
     load.think = flags.think.or(load.think);
     load.timeout = flags.timeout.or(load.timeout);
     load.drain = flags.drain.or(load.drain);
