@@ -221,17 +221,46 @@ fn measure(
     stop: &Stop,
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<Finished> {
-    let Connected { spec, store, .. } = connected;
+    let spec = &connected.spec;
     if stop.is_requested() {
         return Err(data::interrupted());
     }
     let harness_floor_us = harness_floor_us(runtime)?;
-    let counters_before = counters(runtime, &**store, &spec.collect);
     let mut beside = Beside::new(connected.server_process(), spec.collect.contains(&Collect::Host));
     let mut record = connected.first_record(&beside);
     record.report = (options.report)(record.id);
+    record.generator.harness_floor_us = harness_floor_us;
     sink.started(&record)?;
     tell(Event::Started(&record));
+    let measured = measure_started(runtime, connected, &mut record, &mut beside, sink, stop, tell);
+    match measured {
+        Ok(histograms) => {
+            sink.ended(&record, &histograms)?;
+            Ok(Finished { record, histograms })
+        }
+        Err(error) => {
+            record.status = Status::Failed;
+            record.ended_at = Timestamp::now();
+            record.verdict.reasons.push(error.to_string());
+            // The error itself is what the user must see; that its trace could not be kept either follows from it.
+            let _ = sink.ended(&record, &[]);
+            Err(error)
+        }
+    }
+}
+
+/// The load itself, and what is found out about it.
+fn measure_started(
+    runtime: &LocalRuntime,
+    connected: &Connected,
+    record: &mut Record,
+    beside: &mut Beside,
+    sink: &mut dyn Sink,
+    stop: &Stop,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Result<Vec<HistogramRecord>> {
+    let Connected { spec, store, .. } = connected;
+    let counters_before = counters(runtime, &**store, &spec.collect);
     let run_spec = RunSpec {
         load: spec.load.clone(),
         store: Arc::clone(store),
@@ -245,7 +274,7 @@ fn measure(
     let mut kept = Ok(());
     beside.start();
     let outcome = runner::run(&run_spec, &mut |sample| {
-        let sample = sample_record(sample, names, &mut beside);
+        let sample = sample_record(sample, names, beside);
         if kept.is_ok() {
             kept = sink.sampled(record.id, &sample);
             if kept.is_err() {
@@ -259,12 +288,12 @@ fn measure(
     record.ended_at = Timestamp::now();
     let counters_after = counters(runtime, &**store, &spec.collect);
     let histograms = histograms(&outcome, names);
-    fill_figures(&mut record, &spec.load, &outcome, names);
-    record.generator = generator(&outcome, &beside, harness_floor_us);
+    fill_figures(record, &spec.load, &outcome, names);
+    record.generator = generator(&outcome, beside, record.generator.harness_floor_us);
     record.host = beside.host_summary();
-    record.server = server_record(&connected.info, &beside, counters_before, counters_after);
+    record.server = server_record(&connected.info, beside, counters_before, counters_after);
     tell(Event::Verifying);
-    record.verification = verify(runtime, connected, &record);
+    record.verification = verify(runtime, connected, record);
     record.verdict = judge(&Evidence {
         load: &spec.load,
         accounting: record.accounting,
@@ -274,8 +303,7 @@ fn measure(
         interrupted: outcome.interrupted,
     });
     record.status = if outcome.interrupted { Status::Interrupted } else { Status::Completed };
-    sink.ended(&record, &histograms)?;
-    Ok(Finished { record, histograms })
+    Ok(histograms)
 }
 
 impl Connected {
