@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 CC ?= cc
-# How the demo is built: `release` is a little faster to run and three times slower to link.
+# How the demo is built; `release` optimises across crates and links for much longer.
 PROFILE ?= release-fast
 # Given to `cargo test`: `make test TEST_ARGS="-p stats"`. The whole workspace where it is empty.
 TEST_ARGS ?=
@@ -17,7 +17,7 @@ help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 .PHONY: demo
-demo: compiler ## Build Storelab and measure an embedded data store: two numbers and a report, about 3 minutes the first time.
+demo: compiler ## Build Storelab and measure an embedded data store: two numbers and a report; minutes the first time.
 	$(CARGO) build --profile $(PROFILE) --package storelab
 	@$(CARGO) run --quiet --profile $(PROFILE) --package storelab -- run
 
