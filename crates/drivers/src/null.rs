@@ -276,9 +276,7 @@ impl Session for NullSession {
     }
 
     fn submit(&mut self, token: Token, request: &Request<'_>) -> Result<()> {
-        if matches!(request, Request::Statement { .. }) {
-            return Err(no_statements());
-        }
+        check(request)?;
         self.tokens.push_back(token);
         Ok(())
     }
@@ -295,8 +293,12 @@ impl Session for NullSession {
     }
 }
 
-fn no_statements() -> Error {
-    Error::unsupported("this store has no SQL")
+/// Refuses what the capabilities do not claim.
+fn check(request: &Request<'_>) -> Result<()> {
+    if matches!(request, Request::Statement { .. } | Request::Begin | Request::Commit | Request::Rollback) {
+        return Err(Error::unsupported("this store has neither SQL nor transactions"));
+    }
+    Ok(())
 }
 
 /// Answers as its [`Behaviour`] says.
@@ -331,9 +333,7 @@ impl Session for BehavedSession {
     }
 
     fn submit(&mut self, token: Token, request: &Request<'_>) -> Result<()> {
-        if matches!(request, Request::Statement { .. }) {
-            return Err(no_statements());
-        }
+        check(request)?;
         let fate = self.behaviour.fate();
         self.waiting.push_back(Waiting { token, due: self.behaviour.due(), fate });
         Ok(())
