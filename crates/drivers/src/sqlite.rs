@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, Statement};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, Transaction, TransactionBehavior};
 use store::{
     Capabilities, Capability, Counters, Dataset, Driver, Error, ErrorKind, LoadPart, LoadState, LocalBoxFuture,
     Namespace, Operation, OwnedObject, RecordSource, Result, ServerInfo, Session, SessionSpec, StatementId, Store,
@@ -206,7 +206,9 @@ impl File {
         let mut batches = Batches::new(&DIALECT, dataset, part, source);
         while let Some(batch) = batches.next(&mut rows) {
             let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-            let transaction = connection.unchecked_transaction().map_err(error)?;
+            // Takes the write lock at once, as `begin` does: a full-text table is read before it is written to, and a
+            // reader cannot wait for another process's write to become a writer.
+            let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate).map_err(error)?;
             let mut insert = connection.prepare_cached(&batch.insert(1)).map_err(error)?;
             for row in 0..rows.len() {
                 execute(&mut insert, rows.row(row), None)?;
