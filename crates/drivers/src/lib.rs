@@ -3,9 +3,17 @@
 //! **The only crate that depends on database client libraries** (`results` uses `SQLite` for its own storage).
 
 #[cfg(feature = "relational")]
+#[cfg_attr(
+    not(any(feature = "mysql", feature = "sqlite", test)),
+    expect(dead_code, reason = "PostgreSQL has sessions of its own and only runs operations through its traits")
+)]
 mod lane;
 mod memory;
+#[cfg(feature = "mysql")]
+mod mysql;
 mod null;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "relational")]
@@ -16,7 +24,7 @@ mod resp;
 mod sqlite;
 #[cfg(feature = "tls")]
 mod tls;
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 mod wire;
 
 use store::{Driver, Error, Result, Target, did_you_mean};
@@ -24,7 +32,11 @@ use store::{Driver, Error, Result, Target, did_you_mean};
 /// Every data store that this build can reach, alphabetic. Help texts, tables, routes and the test matrix derive from it.
 pub static DRIVERS: &[&dyn Driver] = &[
     &memory::Memory,
+    #[cfg(feature = "mysql")]
+    &mysql::MySql,
     &null::Null,
+    #[cfg(feature = "postgres")]
+    &postgres::Postgres,
     #[cfg(feature = "redis")]
     &redis::Redis,
     #[cfg(feature = "sqlite")]

@@ -63,18 +63,34 @@ impl Wire {
         })?;
         // Requests are small and each is waited for: Nagle's delay would be all that is measured.
         stream.set_nodelay(true).map_err(|source| Error::unreachable("the connection was lost").with_source(source))?;
-        let stream = match tls {
-            None => Stream::Plain(stream),
-            Some((config, name)) => {
-                let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|source| {
-                    Error::rejected(format!("no encrypted connection with {host}:{port}: {source}"))
-                        .with_hint("check that the port speaks TLS, and name the authority with tls_ca=FILE")
-                        .with_source(source)
-                })?;
-                Stream::Tls(Box::new(stream))
-            }
-        };
-        Ok(Self { stream, out: Vec::new(), sent: 0, input: Vec::new(), start: 0, end: 0 })
+        let wire =
+            Self { stream: Stream::Plain(stream), out: Vec::new(), sent: 0, input: Vec::new(), start: 0, end: 0 };
+        match tls {
+            None => Ok(wire),
+            Some((config, name)) => wire.encrypt(config, name, host, port).await,
+        }
+    }
+
+    /// Goes on encrypted: from the start, or where the protocol agrees on it first. Nothing may be buffered.
+    ///
+    /// # Errors
+    /// `Rejected` where that cannot be agreed on, with a hint.
+    pub(crate) async fn encrypt(
+        mut self,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        host: &str,
+        port: u16,
+    ) -> Result<Self> {
+        debug_assert!(self.start == self.end && self.out.is_empty(), "clear text must not pass for encrypted");
+        let Stream::Plain(stream) = self.stream else { return Err(Error::bug("a connection is encrypted once")) };
+        let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|source| {
+            Error::rejected(format!("no encrypted connection with {host}:{port}: {source}"))
+                .with_hint("check that the port speaks TLS, and name the authority with tls_ca=FILE")
+                .with_source(source)
+        })?;
+        self.stream = Stream::Tls(Box::new(stream));
+        Ok(self)
     }
 
     /// Where requests are appended; they leave with the next [`poll_flush`](Self::poll_flush).
@@ -88,6 +104,7 @@ impl Wire {
     }
 
     /// What came in, and where requests that follow from it are appended.
+    #[cfg(feature = "redis")]
     pub(crate) fn split(&mut self) -> (&[u8], &mut Vec<u8>) {
         (&self.input[self.start..self.end], &mut self.out)
     }

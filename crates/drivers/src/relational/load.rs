@@ -127,6 +127,7 @@ pub(crate) struct Batch<'a> {
 
 impl Batch<'_> {
     /// `INSERT INTO table (columns) VALUES (?, …), …` with so many rows, parameters as `?`.
+    #[cfg_attr(not(any(feature = "mysql", feature = "sqlite")), expect(dead_code, reason = "PostgreSQL does without"))]
     pub(crate) fn insert(&self, rows: usize) -> String {
         let names: Vec<_> = self.columns.iter().map(|(name, _)| name.as_str()).collect();
         let row = format!("(?{})", ", ?".repeat(names.len() - 1));

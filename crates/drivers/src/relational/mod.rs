@@ -25,6 +25,10 @@ use crate::lane::LaneClient;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Placeholder {
     /// `?`
+    #[cfg_attr(
+        not(any(feature = "mysql", feature = "sqlite", test)),
+        expect(dead_code, reason = "PostgreSQL does without")
+    )]
     Question,
     /// `$1`, `$2` …
     #[cfg_attr(not(any(feature = "postgres", test)), expect(dead_code, reason = "only PostgreSQL writes them so"))]
@@ -148,6 +152,26 @@ impl Plan {
             Work::Operations(contents) => operations::text(self.dialect, contents, statement),
         };
         self.dialect.placeholder.translate(&text)
+    }
+
+    /// The statement that a request is, and how its rows are shown, for a driver that encodes by itself; appends the
+    /// parameters. Not for operations, which may be several statements.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn statement<'a>(
+        &self,
+        request: &Request<'a>,
+        parameters: &mut Parameters<'a>,
+    ) -> Result<(usize, Shape)> {
+        match (request, &self.work) {
+            (Request::Statement { statement, parameters: given }, _) => {
+                for value in *given {
+                    parameters.push(*value);
+                }
+                Ok((self.planned() + statement.0 as usize, Shape::default()))
+            }
+            (_, Work::Records(table)) => records::statement(table, request, parameters),
+            (_, _) => Err(Error::bug("a key-value verb on a session without records")),
+        }
     }
 }
 

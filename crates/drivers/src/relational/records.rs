@@ -66,34 +66,51 @@ pub(super) async fn run<S: Statements>(
     request: &Request<'_>,
     rows: &mut RowBuffer,
 ) -> Result<u64> {
+    let mut parameters = Parameters::new();
+    let (statement, shape) = statement(table, request, &mut parameters)?;
+    rows.set_shape(shape);
+    statements.query(statement, parameters.as_slice(), rows).await
+}
+
+/// The statement that does a key-value verb, and how its rows are shown; appends its parameters.
+pub(super) fn statement<'a>(
+    table: &RecordTable,
+    request: &Request<'a>,
+    parameters: &mut Parameters<'a>,
+) -> Result<(usize, Shape)> {
     match *request {
-        Request::Read { key, fields: Fields::All } => statements.query(READ_ALL, &[Value::Text(key)], rows).await,
+        Request::Read { key, fields: Fields::All } => {
+            parameters.push(Value::Text(key));
+            Ok((READ_ALL, Shape::default()))
+        }
         Request::Read { key, fields: Fields::One(field) } => {
             if field >= table.field_count {
                 return Err(Error::bug(format!("field {field} of records that have {}", table.field_count)));
             }
-            rows.set_shape(Shape { key: false, first: usize::from(field) });
-            statements.query(READ_ONE + usize::from(field), &[Value::Text(key)], rows).await
+            parameters.push(Value::Text(key));
+            Ok((READ_ONE + usize::from(field), Shape { key: false, first: usize::from(field) }))
         }
         Request::Scan { start, limit } => {
-            rows.set_shape(Shape { key: true, first: 0 });
-            statements.query(SCAN, &[Value::Text(start), Value::Integer(i64::from(limit))], rows).await
+            parameters.push(Value::Text(start));
+            parameters.push(Value::Integer(i64::from(limit)));
+            Ok((SCAN, Shape { key: true, first: 0 }))
         }
         Request::Insert { key, values } => {
             check(table, values, true)?;
-            let mut parameters = Parameters::new();
             parameters.push(Value::Text(key));
-            push_values(&mut parameters, values)?;
-            statements.query(INSERT, parameters.as_slice(), rows).await
+            push_values(parameters, values)?;
+            Ok((INSERT, Shape::default()))
         }
         Request::Update { key, values } => {
             let count = check(table, values, false)?;
-            let mut parameters = Parameters::new();
-            push_values(&mut parameters, values)?;
+            push_values(parameters, values)?;
             parameters.push(Value::Text(key));
-            statements.query(update_number(table, values.first, count), parameters.as_slice(), rows).await
+            Ok((update_number(table, values.first, count), Shape::default()))
         }
-        Request::Delete { key } => statements.query(DELETE, &[Value::Text(key)], rows).await,
+        Request::Delete { key } => {
+            parameters.push(Value::Text(key));
+            Ok((DELETE, Shape::default()))
+        }
         Request::Operation { .. }
         | Request::Statement { .. }
         | Request::Begin

@@ -1,0 +1,364 @@
+//! Connections: how a server is entered, and how it is asked one thing at a time, where speed does not matter.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+
+use ::store::{Error, ErrorKind, Result, Value};
+use postgres_protocol::authentication::md5_hash;
+use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
+
+use super::address::{Address, LOCK_TIMEOUT};
+use super::error::ServerError;
+use super::message::{self, Answer, Framer, HEADER_BYTES, Message, Reader};
+use super::statement::{Answered, Statement, buffer};
+use super::value::{is_number, write_copied};
+use crate::relational::load::Batch;
+use crate::relational::{Link, RowBuffer};
+use crate::wire::{Endpoint, Wire};
+
+/// Protocol 3.0.
+const PROTOCOL_VERSION: u32 = 3 << 16;
+/// Asks for encryption, in the place of a protocol's version.
+const SSL_REQUEST: u32 = 80_877_103;
+/// No message of entering is longer; a number beyond it comes from another kind of server.
+const ENTRY_BYTES_MAX: usize = 64 << 10;
+
+/// What an authentication message asks for.
+const AUTHENTICATION_OK: u32 = 0;
+const AUTHENTICATION_CLEAR_TEXT: u32 = 3;
+const AUTHENTICATION_MD5: u32 = 5;
+const AUTHENTICATION_SASL: u32 = 10;
+const AUTHENTICATION_SASL_CONTINUE: u32 = 11;
+const AUTHENTICATION_SASL_FINAL: u32 = 12;
+
+/// A connection that was let in.
+pub(super) struct Connection {
+    wire: Wire,
+    framer: Framer,
+    /// The server's own word for its version: `15.18 (Debian 15.18-0+deb12u1)`.
+    pub(super) server_version: String,
+}
+
+impl Connection {
+    /// Connects, encrypts where that is asked for, and enters.
+    ///
+    /// # Errors
+    /// `Unreachable` where nobody answers in time, `Rejected` where the server refuses or is none of this kind.
+    pub(super) async fn open(address: &Address) -> Result<Self> {
+        let Address { host, port, connect_timeout, .. } = address;
+        tokio::time::timeout(*connect_timeout, Self::enter(address)).await.unwrap_or_else(|_| {
+            let seconds = connect_timeout.as_secs_f64();
+            Err(Error::unreachable(format!("no PostgreSQL server answered at {host}:{port} within {seconds} s"))
+                .with_hint("check the host and port, or give it more time with connect_timeout=SECONDS"))
+        })
+    }
+
+    /// The same for work around a run: names mean the current schema alone, and no lock is waited for without end.
+    pub(super) async fn open_for_work(address: &Address) -> Result<Self> {
+        let mut connection = Self::open(address).await?;
+        let text = format!(
+            "SELECT set_config('lock_timeout', '{LOCK_TIMEOUT}', false), \
+             set_config('search_path', quote_ident(current_schema()), false) WHERE current_schema() IS NOT NULL"
+        );
+        if connection.run(&text, &[], &mut RowBuffer::default()).await? == 0 {
+            return Err(Error::rejected("no schema of the user's search_path exists, so nothing can be made there")
+                .with_hint("create one, or name one in the target: options=-c search_path=NAME"));
+        }
+        Ok(connection)
+    }
+
+    async fn enter(address: &Address) -> Result<Self> {
+        let Address { host, port, tls, .. } = address;
+        let mut wire = Wire::connect(Endpoint { host, port: *port, tls: None }).await?;
+        if let Some((config, name)) = tls {
+            ask_for_encryption(&mut wire).await?;
+            wire = wire.encrypt(config.clone(), name.clone(), host, *port).await?;
+        }
+        message::with_length(wire.out(), |out| {
+            out.extend_from_slice(&PROTOCOL_VERSION.to_be_bytes());
+            for (name, value) in &address.parameters {
+                message::text(out, name);
+                message::text(out, value);
+            }
+            out.push(0);
+        });
+        let mut entry = Entry { wire, address, scram: None };
+        let mut server_version = String::new();
+        loop {
+            let (tag, body) = entry.next().await?;
+            match tag {
+                b'R' => entry.authenticate(&body)?,
+                b'E' => return Err(ServerError::of(&body).into_refusal()),
+                b'S' => {
+                    if let Some(version) = body.strip_prefix(b"server_version\0") {
+                        String::from_utf8_lossy(version).trim_end_matches('\0').clone_into(&mut server_version);
+                    }
+                }
+                b'Z' => return Ok(Self { wire: entry.wire, framer: Framer::default(), server_version }),
+                b'K' | b'N' | b'v' => {}
+                _ => return Err(not_this_kind()),
+            }
+        }
+    }
+
+    /// Where requests are appended.
+    pub(super) fn out(&mut self) -> &mut Vec<u8> {
+        self.wire.out()
+    }
+
+    /// What came in, beginning with the answer that [`poll_answer`](Self::poll_answer) gave.
+    pub(super) fn buffered(&self) -> &[u8] {
+        self.wire.buffered()
+    }
+
+    /// Forgets that answer.
+    pub(super) fn consume(&mut self, answer: Answer) {
+        self.wire.consume(answer.length);
+    }
+
+    /// Moves bytes until an answer is there as a whole. It must be consumed before the next call.
+    ///
+    /// # Errors
+    /// `Unreachable` where the connection is gone.
+    pub(super) fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<Answer>> {
+        loop {
+            if let Some(answer) = self.framer.answer(self.wire.buffered())? {
+                return Poll::Ready(Ok(answer));
+            }
+            let flushed = self.wire.poll_flush(context);
+            // What the server said last is worth more than that it could not be written to.
+            let filled = self.wire.poll_fill(context);
+            if let Poll::Ready(Err(source)) = flushed
+                && !matches!(filled, Poll::Ready(Ok(())))
+            {
+                return Poll::Ready(Err(lost(source)));
+            }
+            ready!(filled).map_err(lost)?;
+        }
+    }
+
+    /// Sends what was appended and waits for the answer.
+    pub(super) async fn answer(&mut self) -> Result<Answer> {
+        poll_fn(|context| self.poll_answer(context)).await
+    }
+
+    /// Writes rows by `COPY`, in one go.
+    pub(super) async fn copy(&mut self, batch: &Batch<'_>, rows: &RowBuffer) -> Result<()> {
+        let names: Vec<_> = batch.columns.iter().map(|(name, _)| name.as_str()).collect();
+        let text = format!("COPY {} ({}) FROM STDIN (FORMAT binary)", batch.table, names.join(", "));
+        let out = self.wire.out();
+        message::query(out, &text);
+        let all = (0..rows.len()).map(|row| rows.row(row));
+        // The rows go with the statement: a server that refuses it takes no notice of them.
+        message::copy_rows(out, all, |out, position, value| write_copied(out, value, batch.columns[position].1));
+        let answer = self.answer().await?;
+        let answered = Answered::read(&mut Statement::default(), &self.buffered()[..answer.length], |_, _| Ok(()));
+        self.consume(answer);
+        match answered?.error {
+            Some(error) => Err(error.into_error()),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs a text without parameters; shows the name and value of each column that is a number and not NULL.
+    pub(super) async fn numbers(&mut self, text: &str, mut show: impl FnMut(&str, f64)) -> Result<bool> {
+        message::query(self.wire.out(), text);
+        let answer = self.answer().await?;
+        let mut columns = Vec::new();
+        let mut result = Ok(true);
+        for Message { tag, body } in Message::all(&self.wire.buffered()[..answer.length]) {
+            let mut reader = Reader(body);
+            match tag {
+                b'T' => {
+                    for _ in 0..reader.count()? {
+                        let name = String::from_utf8_lossy(reader.text()?).into_owned();
+                        reader.bytes(6)?;
+                        columns.push((name, is_number(reader.number()?)));
+                        reader.bytes(8)?;
+                    }
+                }
+                b'D' => {
+                    reader.count()?;
+                    for (name, is_number) in &columns {
+                        let value = reader.column()?.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+                        if let (true, Some(number)) = (is_number, value) {
+                            show(name, number);
+                        }
+                    }
+                }
+                b'E' => {
+                    let error = ServerError::of(body);
+                    result = if error.is_absent_or_denied() { Ok(false) } else { Err(error.into_error()) };
+                }
+                _ => {}
+            }
+        }
+        self.wire.consume(answer.length);
+        result
+    }
+}
+
+impl Link for Connection {
+    async fn run(&mut self, text: &str, parameters: &[Value<'_>], rows: &mut RowBuffer) -> Result<u64> {
+        let mut statement = Statement::described(String::new());
+        statement.prepare(text, self.wire.out());
+        let answer = self.answer().await?;
+        let prepared = statement.prepared(&self.buffered()[..answer.length]);
+        self.consume(answer);
+        prepared?;
+        statement.execute(parameters, self.wire.out())?;
+        let answer = self.answer().await?;
+        let bytes = &self.buffered()[..answer.length];
+        let answered = Answered::read(&mut statement, bytes, |columns, row| buffer(rows, columns, row));
+        self.consume(answer);
+        let answered = answered?;
+        match answered.error {
+            Some(error) => Err(error.into_error()),
+            None => Ok(answered.rows),
+        }
+    }
+}
+
+/// Asks whether the server encrypts, before anything else is said.
+async fn ask_for_encryption(wire: &mut Wire) -> Result<()> {
+    message::with_length(wire.out(), |out| out.extend_from_slice(&SSL_REQUEST.to_be_bytes()));
+    while wire.buffered().is_empty() {
+        fill(wire).await?;
+    }
+    // Anything behind that byte was not encrypted, though it would be taken for it (CVE-2021-23222).
+    let answer = match wire.buffered() {
+        [b'S'] => Ok(()),
+        [b'N'] => Err(Error::rejected("the server does not encrypt connections")
+            .with_hint("set ssl=on in the server's configuration, or use tls=off where the network is trusted")),
+        [b'E', ..] => Err(Error::rejected("the server refused to speak about encryption")
+            .with_hint("look into its log, or use tls=off where the network is trusted")),
+        _ => Err(not_this_kind()),
+    };
+    wire.consume(wire.buffered().len());
+    answer
+}
+
+/// A connection that is about to be let in.
+struct Entry<'a> {
+    wire: Wire,
+    address: &'a Address,
+    scram: Option<ScramSha256>,
+}
+
+impl Entry<'_> {
+    /// Sends what was appended and waits for the next message.
+    async fn next(&mut self) -> Result<(u8, Vec<u8>)> {
+        loop {
+            let buffered = self.wire.buffered();
+            let known = b"RESKNZv";
+            if buffered.first().is_some_and(|tag| !known.contains(tag)) {
+                return Err(not_this_kind());
+            }
+            let message = Message::first(buffered).map_err(|_| not_this_kind())?;
+            let Some(message) = message else {
+                if buffered.len() > ENTRY_BYTES_MAX + HEADER_BYTES {
+                    return Err(not_this_kind());
+                }
+                fill(&mut self.wire).await?;
+                continue;
+            };
+            let (owned, length) = ((message.tag, message.body.to_vec()), message.length());
+            self.wire.consume(length);
+            return Ok(owned);
+        }
+    }
+
+    /// Appends what an authentication message asks for.
+    fn authenticate(&mut self, body: &[u8]) -> Result<()> {
+        let mut reader = Reader(body);
+        match reader.number()? {
+            AUTHENTICATION_OK => Ok(()),
+            AUTHENTICATION_CLEAR_TEXT => {
+                let password = self.password()?.to_owned();
+                message::message(self.wire.out(), b'p', |out| message::text(out, &password));
+                Ok(())
+            }
+            AUTHENTICATION_MD5 => {
+                let salt = reader.bytes(4)?.try_into().map_err(|_| not_this_kind())?;
+                let hash = md5_hash(self.address.user.as_bytes(), self.password()?.as_bytes(), salt);
+                message::message(self.wire.out(), b'p', |out| message::text(out, &hash));
+                Ok(())
+            }
+            AUTHENTICATION_SASL => {
+                let mut offered = std::iter::from_fn(|| reader.text().ok());
+                if !offered.any(|name| name == SCRAM_SHA_256.as_bytes()) {
+                    return Err(unknown_authentication());
+                }
+                let scram = ScramSha256::new(self.password()?.as_bytes(), ChannelBinding::unsupported());
+                message::message(self.wire.out(), b'p', |out| {
+                    message::text(out, SCRAM_SHA_256);
+                    out.extend_from_slice(&(scram.message().len() as u32).to_be_bytes());
+                    out.extend_from_slice(scram.message());
+                });
+                self.scram = Some(scram);
+                Ok(())
+            }
+            AUTHENTICATION_SASL_CONTINUE => {
+                let scram = self.scram.as_mut().ok_or_else(not_this_kind)?;
+                scram.update(reader.0).map_err(|source| scram_failed(&source))?;
+                message::message(self.wire.out(), b'p', |out| out.extend_from_slice(scram.message()));
+                Ok(())
+            }
+            AUTHENTICATION_SASL_FINAL => {
+                let scram = self.scram.as_mut().ok_or_else(not_this_kind)?;
+                scram.finish(reader.0).map_err(|source| scram_failed(&source))
+            }
+            _ => Err(unknown_authentication()),
+        }
+    }
+
+    fn password(&self) -> Result<&str> {
+        let password = self.address.password.as_ref().ok_or_else(|| {
+            Error::rejected("the server asks for a password and the target has none")
+                .with_hint("write postgres://user:password@host:port/database")
+        })?;
+        Ok(password.expose())
+    }
+}
+
+/// Sends what was appended and reads more, before the server has let us in.
+async fn fill(wire: &mut Wire) -> Result<()> {
+    poll_fn(|context| {
+        if let Poll::Ready(Err(source)) = wire.poll_flush(context) {
+            return Poll::Ready(Err(source));
+        }
+        wire.poll_fill(context)
+    })
+    .await
+    .map_err(|source| {
+        Error::unreachable("the server closed the connection before it let us in")
+            .with_hint("check that the port is a PostgreSQL server's, and look into its log")
+            .with_source(source)
+    })
+}
+
+/// The connection ended.
+fn lost(source: std::io::Error) -> Error {
+    Error::unreachable("the connection was lost")
+        .with_hint("look into the server's log for why it closed the connection")
+        .with_source(source)
+}
+
+fn not_this_kind() -> Error {
+    Error::rejected("not a PostgreSQL server: what it answers is not in the protocol")
+        .with_hint("check the host and port of the target")
+}
+
+fn unknown_authentication() -> Error {
+    Error::new(ErrorKind::Unsupported, "the server wants to know us by another way than a password")
+        .with_hint("allow scram-sha-256 for this user in the server's pg_hba.conf")
+}
+
+/// The source is not kept: it may hold what the server sent, which proves the password.
+fn scram_failed(source: &std::io::Error) -> Error {
+    match source.kind() {
+        std::io::ErrorKind::InvalidInput => Error::rejected("the server's part of the password exchange is wrong"),
+        _ => Error::rejected("the server could not prove that it knows the password"),
+    }
+    .with_hint("check that this is the right server, and what stands between it and Storelab")
+}
