@@ -1,0 +1,154 @@
+//! Which real targets there are for a driver.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use provision::{Engine, Error, Home};
+use store::{Capability, Driver};
+use tempfile::TempDir;
+
+use crate::servers::shared_url;
+
+/// The folder of all files that targets are; removed by [`remove_files`].
+static FOLDER: Mutex<Option<TempDir>> = Mutex::new(None);
+
+/// A driver's targets.
+#[derive(Debug)]
+pub struct Targets {
+    /// Those that can be reached on this machine.
+    pub available: Vec<TestTarget>,
+    /// Those whose engine is not installed.
+    pub missing: Vec<Missing>,
+}
+
+/// A target that cannot be tested here.
+#[derive(Debug)]
+pub struct Missing {
+    /// The engine's name.
+    pub name: &'static str,
+    /// What is not there, and how to get it.
+    pub reason: String,
+}
+
+/// A target, which may be a server that is not started before its URL is asked for.
+#[derive(Debug, Clone)]
+pub struct TestTarget {
+    name: &'static str,
+    place: Place,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    /// A store that lives with its connection.
+    Embedded(String),
+    /// A file of an embedded store, which connections share.
+    File { scheme: &'static str, path: PathBuf },
+    /// A throw-away server of that engine.
+    Engine(&'static dyn Engine),
+    /// A server that the environment names, with somebody else's data in it.
+    Given(String),
+}
+
+impl TestTarget {
+    /// Short: `throw_away`, `file`, an engine's name, or `given`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The URL, **with a password where there is one**. Starts the shared server where it does not run yet.
+    ///
+    /// # Errors
+    /// What kept the server from starting.
+    pub fn url(&self) -> Result<String, Error> {
+        match &self.place {
+            Place::Embedded(url) | Place::Given(url) => Ok(url.clone()),
+            Place::File { scheme, path } => Ok(format!("{scheme}:{}", path.display())),
+            Place::Engine(engine) => shared_url(*engine),
+        }
+    }
+
+    /// For stores in files: the URL of another file, which does not exist yet.
+    pub fn url_of_new_file(&self) -> Option<String> {
+        match &self.place {
+            Place::File { scheme, .. } => Some(format!("{scheme}:{}", new_file().display())),
+            _ => None,
+        }
+    }
+
+    /// The engine that its server is made by, for tests that need a server of their own.
+    pub fn engine(&self) -> Option<&'static dyn Engine> {
+        match self.place {
+            Place::Engine(engine) => Some(engine),
+            _ => None,
+        }
+    }
+
+    /// Whether it was given by the environment: others may be using it.
+    pub fn is_given(&self) -> bool {
+        matches!(self.place, Place::Given(_))
+    }
+}
+
+/// The driver's targets: embedded ones by their URL, servers by every engine with a scheme of the driver, and the one that
+/// the environment gives, as in `TESTKIT_POSTGRES_URL`.
+pub fn targets(driver: &dyn Driver) -> Targets {
+    let mut targets = Targets { available: Vec::new(), missing: Vec::new() };
+    let scheme = driver.schemes()[0];
+    if driver.capabilities().has(Capability::Embedded) {
+        let place = Place::Embedded(format!("{scheme}:"));
+        targets.available.push(TestTarget { name: "throw_away", place });
+        if driver.capabilities().has(Capability::Durable) {
+            targets.available.push(TestTarget { name: "file", place: Place::File { scheme, path: new_file() } });
+        }
+    }
+    for engine in provision::ENGINES.iter().filter(|engine| driver.schemes().contains(&engine.scheme())) {
+        match Home::locate().and_then(|home| engine.find(&home)) {
+            Ok(_) => targets.available.push(TestTarget { name: engine.name(), place: Place::Engine(*engine) }),
+            Err(error) => {
+                let hint = error.hint().map(|hint| format!("; hint: {hint}")).unwrap_or_default();
+                targets.missing.push(Missing { name: engine.name(), reason: format!("{error}{hint}") });
+            }
+        }
+    }
+    let variable = format!("TESTKIT_{}_URL", driver.name().to_ascii_uppercase());
+    if let Ok(url) = std::env::var(variable) {
+        targets.available.push(TestTarget { name: "given", place: Place::Given(url) });
+    }
+    targets
+}
+
+/// The path of a file that does not exist, in a folder that goes with [`remove_files`].
+fn new_file() -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let mut folder = FOLDER.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = folder.get_or_insert_with(|| {
+        let made = tempfile::Builder::new().prefix("storelab-testkit-").tempdir();
+        made.expect("a test needs a folder for temporary files")
+    });
+    folder.path().join(format!("{}.db", COUNT.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// Removes all files that were targets.
+pub(crate) fn remove_files() {
+    drop(FOLDER.lock().unwrap_or_else(PoisonError::into_inner).take());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_driver_has_a_target_or_says_what_is_missing() {
+        for driver in drivers::DRIVERS {
+            let targets = targets(*driver);
+            assert!(!targets.available.is_empty() || !targets.missing.is_empty(), "{}", driver.name());
+            let embedded = targets.available.iter().filter(|target| target.engine().is_none() && !target.is_given());
+            for target in embedded {
+                let (found, _) = drivers::resolve(&target.url().expect("nothing is started")).expect("valid");
+                assert_eq!(found.name(), driver.name());
+            }
+        }
+        remove_files();
+    }
+}

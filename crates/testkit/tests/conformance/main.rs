@@ -1,0 +1,69 @@
+//! The contract of `store`, sentence by sentence, over every driver and target: `driver::target::sentence`.
+//!
+//! A driver is taken as it is from `drivers::DRIVERS`; nothing here knows one by name, except where data is looked at
+//! past its verbs (`raw`, `catalogue`) or what its documentation promises is listed (`coverage`).
+
+mod capabilities;
+mod catalogue;
+mod corruption;
+mod coverage;
+mod data;
+mod lab;
+mod loading;
+mod model;
+mod operations;
+mod ownership;
+mod raw;
+mod records;
+mod sentence;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+use store::Driver;
+
+use crate::sentence::Sentence;
+
+/// Trials share the servers, so more threads than this only wait for one another.
+const THREADS_MAX: usize = 4;
+
+/// Drivers that keep nothing on purpose: what they are asked to keep cannot be looked at.
+const KEEPS_NOTHING: &[&str] = &["null"];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    let threads = arguments.test_threads.unwrap_or(THREADS_MAX);
+    arguments.test_threads = Some(threads.min(THREADS_MAX));
+    let conclusion = libtest_mimic::run(&arguments, trials());
+    testkit::stop_servers();
+    conclusion.exit_code()
+}
+
+fn trials() -> Vec<Trial> {
+    let mut trials = coverage::trials();
+    for driver in drivers::DRIVERS.iter().copied() {
+        trials.extend(capabilities::trials(driver));
+        let targets = testkit::targets(driver);
+        for target in &targets.available {
+            trials.extend(sentences(driver).into_iter().map(|sentence| sentence.trial(driver, target)));
+        }
+        for missing in &targets.missing {
+            trials.extend(sentences(driver).into_iter().map(|sentence| sentence.missing(driver, missing)));
+        }
+    }
+    trials
+}
+
+/// All that the contract says about a driver with these capabilities.
+fn sentences(driver: &'static dyn Driver) -> Vec<Sentence> {
+    let mut sentences = capabilities::sentences(driver);
+    sentences.extend(loading::sentences(driver));
+    sentences.extend(ownership::sentences(driver));
+    if !KEEPS_NOTHING.contains(&driver.name()) {
+        sentences.extend(records::sentences(driver));
+        sentences.extend(model::sentences(driver));
+        sentences.extend(operations::sentences(driver));
+        sentences.extend(corruption::sentences(driver));
+    }
+    sentences
+}

@@ -1,0 +1,92 @@
+//! A sentence of the contract, and how it becomes a trial on a target.
+
+use std::time::Duration;
+
+use libtest_mimic::{Completion, Failed, Trial};
+use store::{Driver, LocalBoxFuture};
+use testkit::TestTarget;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::lab::Lab;
+
+/// The contract has no sentence that takes this long: whoever does hangs. Generous, as the machine may be busy.
+const TRIAL_TIMEOUT: Duration = Duration::from_mins(3);
+
+type Run = Box<dyn for<'a> FnOnce(&'a Lab) -> LocalBoxFuture<'a, Completion> + Send>;
+
+/// A sentence of the contract, with what shows that it holds.
+pub(crate) struct Sentence {
+    name: String,
+    alone: bool,
+    run: Run,
+}
+
+/// A sentence that a function shows by not panicking.
+pub(crate) fn says(name: impl Into<String>, show: impl AsyncFnOnce(&Lab) + Send + 'static) -> Sentence {
+    may_skip(name, async move |lab: &Lab| {
+        show(lab).await;
+        Completion::Completed
+    })
+}
+
+/// A sentence of which only the target's server says whether it can be shown.
+pub(crate) fn may_skip(
+    name: impl Into<String>,
+    show: impl AsyncFnOnce(&Lab) -> Completion + Send + 'static,
+) -> Sentence {
+    let run = boxed(move |lab| Box::pin(async move { show(lab).await }));
+    Sentence { name: name.into(), alone: false, run }
+}
+
+/// Tells the compiler what the closure is.
+fn boxed(run: impl for<'a> FnOnce(&'a Lab) -> LocalBoxFuture<'a, Completion> + Send + 'static) -> Run {
+    Box::new(run)
+}
+
+impl Sentence {
+    /// The same, in a database where nobody else is.
+    pub(crate) fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
+    /// As a trial on a target.
+    pub(crate) fn trial(self, driver: &'static dyn Driver, target: &TestTarget) -> Trial {
+        let name = format!("{}::{}::{}", driver.name(), target.name(), self.name);
+        let target = target.clone();
+        Trial::ignorable_test(name, move || self.run(driver, &target))
+    }
+
+    /// As a trial of an engine that is not installed: skipped, or failed where everything is required.
+    pub(crate) fn missing(self, driver: &dyn Driver, missing: &testkit::Missing) -> Trial {
+        let reason = missing.reason.clone();
+        Trial::ignorable_test(format!("{}::{}::{}", driver.name(), missing.name, self.name), move || {
+            if testkit::engines_are_required() {
+                return Err(Failed::from(reason));
+            }
+            Ok(Completion::ignored_with(reason))
+        })
+    }
+
+    fn run(self, driver: &'static dyn Driver, target: &TestTarget) -> Result<Completion, Failed> {
+        if self.alone && target.is_given() {
+            return Ok(Completion::ignored_with("needs a database of its own"));
+        }
+        let url = target.url()?;
+        let runtime = runtime();
+        let trial = async {
+            let lab = Lab::open(driver, target, &url, self.alone).await;
+            let completion = (self.run)(&lab).await;
+            lab.close().await;
+            completion
+        };
+        runtime
+            .block_on(async { tokio::time::timeout(TRIAL_TIMEOUT, trial).await })
+            .map_err(|_| Failed::from(format!("hangs: no end within {} s", TRIAL_TIMEOUT.as_secs())))
+    }
+}
+
+/// What a worker's thread runs.
+pub(crate) fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("a thread can have a runtime")
+}
