@@ -477,6 +477,10 @@ fn error(source: rusqlite::Error) -> Error {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             (ErrorKind::Conflict, "another writer held the database; a longer busy_timeout waits for it")
         }
+        // SQLite prepares anew by itself, except where a full-text table's own preparation meets the change.
+        Some(ErrorCode::SchemaChanged) => {
+            (ErrorKind::Conflict, "somebody else makes or drops tables in the database: try again")
+        }
         Some(ErrorCode::DiskFull) => (ErrorKind::Rejected, "the disk is full: free space where the database lies"),
         Some(ErrorCode::DatabaseCorrupt) => (ErrorKind::Rejected, "the file is damaged: restore it from a backup"),
         Some(ErrorCode::NotADatabase) => (ErrorKind::Config, "that file is no SQLite database; name another path"),
