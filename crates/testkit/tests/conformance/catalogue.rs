@@ -14,7 +14,7 @@ const OBJECTS: &[&str] = &[
     "CREATE TABLE storelab (id {integer} NOT NULL PRIMARY KEY)",
     "CREATE TABLE my_storelab_manifest (id {integer} NOT NULL PRIMARY KEY)",
     "CREATE TABLE storelabXmanifest (id {integer} NOT NULL PRIMARY KEY)",
-    "INSERT INTO people VALUES (1, 'Ada', 1815.5, 'first'), (2, 'Grace', 1906.25, NULL), (3, 'Łukasz', 1878.0, '')",
+    "INSERT INTO people VALUES (1, 'Ada', 1815.5, 'first'), (2, 'Grace', 1906.25, NULL), (3, 'Åke', 1878.0, '')",
     "INSERT INTO orders VALUES (10, 1, 100), (11, 1, 250), (12, 3, NULL)",
     "INSERT INTO storelab VALUES (1), (2)",
 ];

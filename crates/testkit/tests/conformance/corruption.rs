@@ -1,9 +1,9 @@
 //! What was changed behind the driver's back is noticed by the operations that read it.
 
 use libtest_mimic::Completion;
-use store::{Capability, DataSize, Dataset, Driver, ErrorKind, Request, execute};
+use store::{Capability, DataSize, Dataset, Driver, ErrorKind, Request};
 
-use crate::lab::Lab;
+use crate::lab::{Lab, patiently};
 use crate::raw::Raw;
 use crate::sentence::{Sentence, may_skip};
 
@@ -80,11 +80,11 @@ fn forged(
         let mut session = lab.loaded(&dataset).await;
         let request = Request::Operation { operation: place, row: 7 };
         if operation != "delete" {
-            execute(session.as_mut(), &request, &mut ()).await.expect("the data is as it was loaded");
+            patiently(session.as_mut(), &request).await.expect("the data is as it was loaded");
         }
         let mut raw = lab.raw().await.expect("there is another way in");
         forge(&mut raw, dataset.namespace().as_str()).await;
-        let error = execute(session.as_mut(), &request, &mut ()).await.expect_err("the data was forged");
+        let error = patiently(session.as_mut(), &request).await.expect_err("the data was forged");
         assert_eq!(error.kind(), ErrorKind::WrongResult, "{error}");
         assert!(!session.is_broken(), "a wrong result leaves the session usable");
         recovers(lab, &dataset, &request).await;
@@ -95,5 +95,5 @@ fn forged(
 /// Loading anew makes everything right again.
 async fn recovers(lab: &Lab, dataset: &Dataset, request: &Request<'_>) {
     let mut session = lab.loaded(dataset).await;
-    execute(session.as_mut(), request, &mut ()).await.expect("the data is as it was loaded");
+    patiently(session.as_mut(), request).await.expect("the data is as it was loaded");
 }

@@ -16,6 +16,9 @@ use crate::raw::Raw;
 /// The key-value table's name.
 pub(crate) const TABLE: &str = "usertable";
 
+/// Where others are in the way so many times in a row it is no accident.
+const CONFLICTS_MAX: usize = 100;
+
 /// What one trial works with.
 pub(crate) struct Lab {
     pub(crate) driver: &'static dyn Driver,
@@ -139,6 +142,17 @@ pub(crate) async fn ask(session: &mut dyn Session, request: Request<'_>) -> (Res
 pub(crate) async fn rows_of(session: &mut dyn Session, request: Request<'_>) -> u64 {
     let result = execute(session, &request, &mut ()).await;
     result.unwrap_or_else(|error| panic!("{request:?}: {error} ({})", error.kind())).rows
+}
+
+/// What a request gave; asked again where another session was in the way, as the contract wants it of callers.
+pub(crate) async fn patiently(session: &mut dyn Session, request: &Request<'_>) -> Result<u64> {
+    let mut conflicts = 0;
+    loop {
+        match execute(session, request, &mut ()).await {
+            Err(error) if error.kind() == ErrorKind::Conflict && conflicts < CONFLICTS_MAX => conflicts += 1,
+            result => return result.map(|outcome| outcome.rows),
+        }
+    }
 }
 
 /// The URL of a database that nobody else uses, made with what the target has.

@@ -16,6 +16,8 @@ mod ownership;
 mod raw;
 mod records;
 mod sentence;
+mod sessions;
+mod sql;
 
 use std::process::ExitCode;
 
@@ -58,6 +60,8 @@ fn trials() -> Vec<Trial> {
 fn sentences(driver: &'static dyn Driver) -> Vec<Sentence> {
     let mut sentences = capabilities::sentences(driver);
     sentences.extend(loading::sentences(driver));
+    sentences.extend(sessions::sentences(driver));
+    sentences.extend(sql::sentences(driver));
     sentences.extend(ownership::sentences(driver));
     if !KEEPS_NOTHING.contains(&driver.name()) {
         sentences.extend(records::sentences(driver));

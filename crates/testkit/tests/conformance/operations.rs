@@ -3,10 +3,10 @@
 use libtest_mimic::Completion;
 use store::{
     Capability, DataSize, Dataset, Driver, Effect, ErrorKind, Namespace, Operation, Request, Session, SessionSpec,
-    Store, execute,
+    Store,
 };
 
-use crate::lab::Lab;
+use crate::lab::{Lab, patiently};
 use crate::raw::Raw;
 use crate::sentence::{Sentence, may_skip, runtime};
 
@@ -16,9 +16,6 @@ const ROWS: u64 = 60;
 /// Sessions that work at the same time, each on a thread of its own, and what each does.
 const SESSIONS: u64 = 4;
 const ROUNDS: u64 = 14;
-
-/// Other sessions were in the way so many times in a row: then it is no accident.
-const CONFLICTS_MAX: usize = 100;
 
 pub(crate) fn sentences(driver: &'static dyn Driver) -> Vec<Sentence> {
     let mut sentences = Vec::new();
@@ -47,7 +44,7 @@ async fn check(lab: &Lab, place: u16, operation: &Operation, size: DataSize) -> 
         Effect::Removes => removes(session.as_mut(), place, raw.as_mut(), lab, namespace).await,
         Effect::Reads | Effect::Changes => {
             for row in 0..ROWS {
-                run(session.as_mut(), place, row).await.expect("the row is there");
+                run(session.as_mut(), place, row).await.unwrap_or_else(|error| panic!("row {row}: {error}"));
             }
         }
     }
@@ -63,8 +60,7 @@ async fn check(lab: &Lab, place: u16, operation: &Operation, size: DataSize) -> 
 }
 
 async fn run(session: &mut dyn Session, operation: u16, row: u64) -> store::Result<u64> {
-    let request = Request::Operation { operation, row };
-    execute(session, &request, &mut ()).await.map(|outcome| outcome.rows)
+    patiently(session, &Request::Operation { operation, row }).await
 }
 
 /// Rows that are ours as the server counts them: of all tables, or keys. None where they cannot be counted.
@@ -125,22 +121,12 @@ fn from_several_sessions(store: &dyn Store, dataset: &Dataset, place: u16, effec
                     let spec = SessionSpec { dataset: Some(dataset), depth: 1 };
                     let mut session = store.session(spec).await.expect("a session can be opened");
                     for round in 0..ROUNDS {
-                        patiently(session.as_mut(), place, row_of(effect, number, round)).await;
+                        let row = row_of(effect, number, round);
+                        let result = run(session.as_mut(), place, row).await;
+                        result.unwrap_or_else(|error| panic!("row {row}: {error} ({})", error.kind()));
                     }
                 });
             });
         }
     });
-}
-
-/// Tries again where another session was in the way, as the contract asks of callers.
-async fn patiently(session: &mut dyn Session, place: u16, row: u64) {
-    for _ in 0..CONFLICTS_MAX {
-        match run(session, place, row).await {
-            Ok(_) => return,
-            Err(error) if error.kind() == ErrorKind::Conflict => {}
-            Err(error) => panic!("row {row}: {error} ({})", error.kind()),
-        }
-    }
-    panic!("row {row}: others are in the way for ever");
 }
