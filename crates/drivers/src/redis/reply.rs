@@ -119,6 +119,9 @@ pub(crate) fn error_of(line: &[u8]) -> Error {
         "ERR" if text.contains("max number of clients") => {
             (ErrorKind::Rejected, Some("raise the server's maxclients, or use fewer sessions"))
         }
+        "ERR" if text.contains("DB index") => {
+            (ErrorKind::Rejected, Some("name a database that the server has: redis://host/0 is always there"))
+        }
         _ => (ErrorKind::Rejected, None),
     };
     let shown = text.chars().take(MESSAGE_CHARACTERS_MAX).map(|c| if c.is_control() { ' ' } else { c });
@@ -159,6 +162,7 @@ mod tests {
         check("NOPERM", ErrorKind::Rejected, true);
         check("OOM command not allowed", ErrorKind::Rejected, true);
         check("ERR max number of clients reached", ErrorKind::Rejected, true);
+        check("ERR DB index is out of range", ErrorKind::Rejected, true);
         check("ERR syntax error", ErrorKind::Rejected, false);
         check("", ErrorKind::Rejected, false);
         assert!(error_of(&[b'\x1b'; 1000]).to_string().len() < 300, "long and strange texts are cut and cleaned");
