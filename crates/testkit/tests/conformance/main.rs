@@ -3,11 +3,13 @@
 //! A driver is taken as it is from `drivers::DRIVERS`; nothing here knows one by name, except where data is looked at
 //! past its verbs (`raw`, `catalogue`) or what its documentation promises is listed (`coverage`).
 
+mod addresses;
 mod capabilities;
 mod catalogue;
 mod corruption;
 mod coverage;
 mod data;
+mod faults;
 mod lab;
 mod loading;
 mod model;
@@ -45,6 +47,7 @@ fn trials() -> Vec<Trial> {
     let mut trials = coverage::trials();
     for driver in drivers::DRIVERS.iter().copied() {
         trials.extend(capabilities::trials(driver));
+        trials.extend(addresses::trials(driver));
         let targets = testkit::targets(driver);
         for target in &targets.available {
             trials.extend(sentences(driver).into_iter().map(|sentence| sentence.trial(driver, target)));
@@ -59,6 +62,8 @@ fn trials() -> Vec<Trial> {
 /// All that the contract says about a driver with these capabilities.
 fn sentences(driver: &'static dyn Driver) -> Vec<Sentence> {
     let mut sentences = capabilities::sentences(driver);
+    sentences.extend(addresses::sentences(driver));
+    sentences.extend(faults::sentences(driver));
     sentences.extend(loading::sentences(driver));
     sentences.extend(sessions::sentences(driver));
     sentences.extend(sql::sentences(driver));
