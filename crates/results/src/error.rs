@@ -108,6 +108,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Of a file that could only be opened for reading: most often the disk is full, which has another remedy.
+    pub(crate) fn not_writable(path: &Path) -> Self {
+        if is_full(path) {
+            let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+            return Self::StorageFull { path: path.to_owned(), source: rusqlite::Error::SqliteFailure(full, None) };
+        }
+        Self::ReadOnly { path: path.to_owned(), source: None }
+    }
+
     /// Sorts what `SQLite` says by what to do about it.
     pub(crate) fn of(path: &Path, source: rusqlite::Error) -> Self {
         let path = path.to_owned();

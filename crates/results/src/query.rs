@@ -48,6 +48,8 @@ pub struct RunSummary {
     pub failed: Option<u64>,
     /// Whether the generator did what was planned; unknown before the end.
     pub valid: Option<bool>,
+    /// Seconds of it that are kept.
+    pub seconds: u64,
 }
 
 /// The digits of an id by which lists show it; [`Results::find`] takes them.
@@ -65,7 +67,7 @@ impl Results {
         let columns = RunRow::COLUMNS;
         let query = format!(
             "SELECT {columns}, id, name, started_at_us, ended_at_us, driver, workload, variant, throughput_per_second, \
-             latency_us_p99, failed, valid FROM runs ORDER BY started_at_us DESC, key DESC LIMIT ?1"
+             latency_us_p99, failed, valid, (SELECT count(*) FROM seconds WHERE run = runs.key) FROM runs ORDER BY started_at_us DESC, key DESC LIMIT ?1"
         );
         let found: Vec<_> = self
             .connection
@@ -286,6 +288,7 @@ fn summary(row: &Row<'_>) -> Result<RunSummary, rusqlite::Error> {
         latency_us_p99: row.get(at(8))?,
         failed: row.get::<_, Option<i64>>(at(9))?.map(|failed| failed as u64),
         valid: row.get(at(10))?,
+        seconds: row.get::<_, i64>(at(11))?.cast_unsigned(),
     })
 }
 

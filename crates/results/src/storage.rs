@@ -124,7 +124,7 @@ impl Results {
     pub(crate) fn require_writable(&self) -> Result<()> {
         match self.access {
             Access::ReadWrite => Ok(()),
-            Access::ReadOnly => Err(Error::ReadOnly { path: self.path.clone(), source: None }),
+            Access::ReadOnly => Err(Error::not_writable(&self.path)),
         }
     }
 

@@ -34,11 +34,6 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
     }
 }
 
-/// Reads the process's environment.
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
 /// Lets the flags that name the work override the plan's.
 fn override_workload(plan: &mut Plan, arguments: &WorkloadArguments) {
     if let Some(named) = &arguments.workload {

@@ -4,6 +4,7 @@
 
 mod cli;
 mod commands;
+mod environment;
 mod exit;
 mod progress;
 mod terminal;
@@ -14,6 +15,10 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let arguments = cli::Cli::parse();
+    if let Err(error) = environment::log() {
+        terminal::error(&error.into());
+        return exit::Exit::Usage.into();
+    }
     match commands::run(arguments) {
         Ok(code) => code.into(),
         Err(error) => {

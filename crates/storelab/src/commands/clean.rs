@@ -3,7 +3,7 @@
 use experiment::{Plan, Spec, WorkloadPlan};
 
 use crate::cli::CleanArguments;
-use crate::commands::environment;
+use crate::environment;
 use crate::exit::Exit;
 use crate::progress::Progress;
 use crate::terminal::{data, talk};
@@ -14,7 +14,7 @@ pub(crate) fn run(arguments: &CleanArguments) -> anyhow::Result<Exit> {
         workload: arguments.workload.as_deref().map(WorkloadPlan::named),
         ..Plan::default()
     };
-    let spec = Spec::new(&plan, &environment)?;
+    let spec = Spec::new(&plan, &environment::variable)?;
     let runtime = experiment::local_runtime()?;
     let mut progress = Progress::new(false);
     let connected = experiment::connect(&runtime, spec, &mut |event| progress.tell(&event))?;

@@ -41,8 +41,9 @@ fn list(home: &Home, as_json: bool) -> anyhow::Result<Exit> {
                 "name": instance.name(),
                 "engine": instance.engine(),
                 "version": instance.version(),
-                "port": instance.port(),
-                "process_id": instance.process_id(),
+                // Nought while the server is being prepared.
+                "port": Some(instance.port()).filter(|port| *port > 0),
+                "process_id": Some(instance.process_id()).filter(|id| *id > 0),
                 "stays": instance.is_detached(),
             })).collect::<Vec<_>>(),
         }))?;

@@ -5,7 +5,8 @@ use runner::Stop;
 use store::{Capability, Error};
 
 use crate::cli::LoadArguments;
-use crate::commands::{environment, override_workload};
+use crate::commands::override_workload;
+use crate::environment;
 use crate::exit::Exit;
 use crate::progress::Progress;
 use crate::terminal::{data, thousands};
@@ -18,7 +19,7 @@ pub(crate) fn run(arguments: &LoadArguments) -> anyhow::Result<Exit> {
     }
     let mut plan = Plan { target: Some(arguments.target.clone()), ..Plan::default() };
     override_workload(&mut plan, &arguments.workload);
-    let spec = Spec::new(&plan, &environment)?;
+    let spec = Spec::new(&plan, &environment::variable)?;
     let mut progress = Progress::new(false);
     let runtime = experiment::local_runtime()?;
     let connected = experiment::connect(&runtime, spec, &mut |event| progress.tell(&event))?;

@@ -12,7 +12,8 @@ use store::Error;
 use uuid::Uuid;
 
 use crate::cli::{LoadFlags, RunArguments};
-use crate::commands::{environment, override_workload};
+use crate::commands::override_workload;
+use crate::environment;
 use crate::exit::Exit;
 use crate::progress::Progress;
 use crate::terminal::{self, microseconds, talk, thousands};
@@ -27,7 +28,7 @@ load: { sessions: 2, for: 10s }
 
 pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Result<Exit> {
     let plan = plan_of(arguments)?;
-    let spec = Spec::new(&plan, &environment)?;
+    let spec = Spec::new(&plan, &environment::variable)?;
     let mut results = Results::open(store)?;
     let reports = results.path().parent().map(|folder| folder.join("reports")).unwrap_or_default();
     let report_path = |id: Uuid| arguments.report.clone().unwrap_or_else(|| reports.join(format!("{id}.html")));

@@ -27,6 +27,7 @@ pub(crate) fn run(arguments: &RunsArguments, store: Option<&Path>) -> anyhow::Re
                     "p99_us": run.latency_us_p99,
                     "failed": run.failed,
                     "valid": run.valid,
+                    "seconds": run.seconds,
                 })
             })
             .collect();

@@ -8,11 +8,17 @@ use serde_json::Value;
 
 use crate::support::{Ended, Lab, assert_exact, connections_to, eventually, is_alive, signal};
 
-/// Waits until the run has connected and does work.
-fn await_load(child: &mut Child, port: u16) {
+/// Waits until the run has connected and its first second is kept.
+fn await_load(lab: &Lab, child: &mut Child, port: u16) {
     eventually("the run connects", Duration::from_mins(1), || {
         assert!(child.try_wait().expect("our child").is_none(), "the run ended before its load");
         connections_to(port) >= 8
+    });
+    eventually("a second of the run is kept", Duration::from_mins(1), || {
+        assert!(child.try_wait().expect("our child").is_none(), "the run ended before its load");
+        let runs = lab.run(&["runs", "--json", "--limit", "1"]);
+        let runs: Value = serde_json::from_str(&runs.stdout).expect("JSON");
+        runs[0]["status"] == "running" && runs[0]["seconds"].as_u64().is_some_and(|seconds| seconds > 0)
     });
 }
 
@@ -38,7 +44,7 @@ fn a_server_killed_under_load_gives_counted_errors_and_no_hang() {
             ];
             arguments.extend(load);
             let mut child = lab.spawn(&arguments);
-            await_load(&mut child, server.port());
+            await_load(&lab, &mut child, server.port());
             server.kill().expect("the server is ours");
             let killed = Instant::now();
             let ended = Ended::of(child.wait_with_output().expect("it ends"));
@@ -79,7 +85,7 @@ fn a_server_that_comes_back_is_used_again() {
         "--workload",
         "ycsb:c",
     ]);
-    await_load(&mut child, server.port());
+    await_load(&lab, &mut child, server.port());
     server.kill().expect("the server is ours");
     server.restart().expect("it comes back");
     let ended = Ended::of(child.wait_with_output().expect("it ends"));
@@ -98,7 +104,7 @@ fn a_program_killed_under_load_leaves_no_connection_and_no_server() {
     for engine in ["redis", "postgres", "mariadb"] {
         let Some(server) = lab.server(engine) else { continue };
         let mut child = lab.spawn(&["run", server.url(), "--sessions", "8", "--for", "60s", "--name", engine]);
-        await_load(&mut child, server.port());
+        await_load(&lab, &mut child, server.port());
         child.kill().expect("our child");
         child.wait().expect("our child");
         eventually("connections end", Duration::from_secs(2), || connections_to(server.port()) == 0);
@@ -129,7 +135,7 @@ fn a_program_killed_with_a_server_of_its_own_takes_it_along() {
             server.is_some()
         });
         let (process_id, port) = server.expect("it runs");
-        await_load(&mut child, port as u16);
+        await_load(&lab, &mut child, port as u16);
         child.kill().expect("our child");
         child.wait().expect("our child");
         eventually("the server ends", Duration::from_secs(2), || !is_alive(process_id as u32));
@@ -147,8 +153,7 @@ fn ctrl_c_stops_within_seconds_keeps_what_was_measured_and_cleans_up() {
     for kind in [Signal::INT, Signal::TERM] {
         let mut child =
             lab.spawn(&["run", server.url(), "--json", "--sessions", "8", "--rate", "500/s", "--for", "60s"]);
-        await_load(&mut child, server.port());
-        std::thread::sleep(Duration::from_secs(2));
+        await_load(&lab, &mut child, server.port());
         signal(&child, kind);
         let asked = Instant::now();
         let ended = Ended::of(child.wait_with_output().expect("it ends"));

@@ -55,17 +55,17 @@ fn check(engine: &str, rate: u32) {
 
 #[test]
 fn a_stalled_redis_is_seen_in_full() {
-    check("redis", 1000);
+    check("redis", 250);
 }
 
 #[test]
 fn a_stalled_postgres_is_seen_in_full() {
-    check("postgres", 250);
+    check("postgres", 100);
 }
 
 #[test]
 fn a_stalled_mariadb_is_seen_in_full() {
-    check("mariadb", 250);
+    check("mariadb", 100);
 }
 
 #[test]

@@ -51,12 +51,23 @@ fn usage_errors_name_the_field_and_the_remedy() {
 }
 
 #[test]
+fn a_store_by_name_is_reached_as_its_variables_say() {
+    let lab = Lab::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback").local_addr().expect("bound").port();
+    lab.write(".env", &format!("POSTGRES_PORT={port}\nPOSTGRES_PASSWORD=canary\nLOG_LEVEL=info\n"));
+    check(&lab, &["run", "postgres"], 3, &[&format!("127.0.0.1:{port}"), "hint:"]);
+    lab.write(".env", "LOG_LEVEL=debgu\n");
+    check(&lab, &["run", "postgres"], 2, &["LOG_LEVEL", "hint: did you mean `DEBUG`?"]);
+}
+
+#[test]
 fn a_closed_port_is_unreachable() {
     let lab = Lab::new();
     // Nobody listens on a port that was free a moment ago; should somebody take it, it is not one of these stores.
     let port = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback").local_addr().expect("bound").port();
     for front in ["redis://", "postgres://lab@", "mysql://lab@"] {
-        check(&lab, &["run", &format!("{front}127.0.0.1:{port}/")], 3, &[&format!("{port}"), "hint:"]);
+        let database = if front.starts_with("redis") { "0" } else { "lab" };
+        check(&lab, &["run", &format!("{front}127.0.0.1:{port}/{database}")], 3, &[&format!("{port}"), "hint:"]);
     }
 }
 

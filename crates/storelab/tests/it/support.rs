@@ -48,6 +48,8 @@ impl Lab {
             .args(arguments)
             .env("STORELAB_HOME", self.folder.path())
             .env_remove("STORELAB_STORE")
+            .env_remove("LOG_LEVEL")
+            .env_remove("POSTGRES_PORT")
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
