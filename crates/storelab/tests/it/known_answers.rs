@@ -1,7 +1,7 @@
 //! Real servers that are stopped for 2.0 s of a 20 s run: the answer is known, and an open load must give it.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use provision::Server;
 use serde_json::Value;
@@ -19,8 +19,9 @@ fn run_with_stall(lab: &Lab, server: &Server, load: &[&str]) -> Value {
     let child = lab.spawn(&arguments);
     // The stall has no event to wait for: it only has to fall within the run.
     thread::sleep(Duration::from_secs(8));
+    let stalled = Instant::now();
     server.pause().expect("the server is ours");
-    thread::sleep(STALL);
+    thread::sleep(STALL.saturating_sub(stalled.elapsed()));
     server.resume().expect("the server is ours");
     let ended = Ended::of(child.wait_with_output().expect("it ends"));
     let record = ended.record();
