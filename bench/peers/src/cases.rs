@@ -216,9 +216,9 @@ fn redis_requests(site: &Site, depth: u32) -> u32 {
 
 fn redis_benchmark(site: &Site, depth: u32) -> Vec<String> {
     let requests = redis_requests(site, depth);
+    let Site { port, password, .. } = site;
     words(&format!(
-        "redis-benchmark -h 127.0.0.1 -p {} -t get -c 50 -P {depth} -n {requests} -r {ROWS} -d 100 -q",
-        site.port
+        "redis-benchmark -h 127.0.0.1 -p {port} -a {password} -t get -c 50 -P {depth} -n {requests} -r {ROWS} -d 100 -q"
     ))
 }
 

@@ -83,7 +83,6 @@ fn finish(site: &Site, arguments: &[String]) -> anyhow::Result<String> {
         .args(arguments)
         .env("STORELAB_HOME", site.folder())
         .env("PGPASSWORD", &site.password)
-        .env("REDISCLI_AUTH", &site.password)
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("{program} cannot be started: is it installed?"))?;
