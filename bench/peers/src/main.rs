@@ -43,7 +43,9 @@ fn main() -> anyhow::Result<()> {
         format!("{} is not there: build it with `cargo build --release`", arguments.storelab.display())
     })?;
     let mut results = Vec::new();
-    println!("| case | program | CPU µs an operation, median (min–max) | ratio | operations/s, median |");
+    println!(
+        "| case | program | CPU µs an operation, median (min–max) | ratio | operations a second of the process's life, median |"
+    );
     println!("|---|---|---|---|---|");
     for case in cases::CASES {
         if arguments.case.as_ref().is_some_and(|wanted| !case.name.contains(wanted.as_str())) {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
@@ -54,15 +55,15 @@ pub(crate) fn case(case: &Case, storelab: &Path, rounds: u32, seconds: u32) -> a
         .collect();
     for _ in 0..rounds {
         for (program, row) in case.programs.iter().zip(&mut rows) {
-            let before = children_cpu_seconds()?;
+            let (started, before) = (Instant::now(), children_cpu_seconds()?);
             let output = finish(&site, &(program.run)(&site)).with_context(|| format!("running {}", program.name))?;
-            let used = children_cpu_seconds()? - before;
+            let (elapsed, used) = (started.elapsed().as_secs_f64(), children_cpu_seconds()? - before);
             let operations = (program.operations)(&output, &site)
                 .with_context(|| format!("{} does not say how many operations it did: {output}", program.name))?;
             ensure!(operations > 0.0, "{} did nothing: {output}", program.name);
             row.runs.push(Run {
                 cpu_us_per_operation: used * 1e6 / operations,
-                operations_per_second: operations / f64::from(seconds),
+                operations_per_second: operations / elapsed,
             });
         }
     }

@@ -86,7 +86,9 @@ impl Process {
                 return Some(tree);
             }
             // All at once, not one after another: with hundreds of processes the first would stand long before the last.
-            running.iter().for_each(|process| process.signal(Signal::STOP));
+            for process in &running {
+                process.signal(Signal::STOP);
+            }
             let stopped = || running.iter().all(|process| !matches!(process.state(), Some('R' | 'S' | 'D')));
             if !wait_until(deadline, stopped) {
                 return None;
