@@ -2,6 +2,7 @@
 
 mod beside;
 mod data;
+mod figures;
 mod floor;
 mod plan;
 mod record;

@@ -1,0 +1,156 @@
+//! What the clock brings: phases that end, seconds that are over, time-outs, alarms, the stop signal.
+
+use std::cmp::Reverse;
+
+use store::{Error, ErrorKind, SessionSpec, Token};
+
+use super::{Running, SECOND, STOP_GRACE, Stage, TICK, Worker, lost_error};
+use crate::clock::{Nanoseconds, nanoseconds};
+use crate::load::{Limit, Mode};
+use crate::schedule::{Schedule, dealt, phase_end};
+use crate::slot::{Alarm, Connection, Pending};
+
+impl Worker<'_> {
+    /// The stage in which phase `number` runs from `start` on, or the drain where there is no such phase.
+    pub(super) fn phase(&mut self, number: usize, start: Nanoseconds) -> Stage {
+        let load = self.spec.load;
+        let Some(phase) = load.phases.get(number) else {
+            return Stage::Draining(start.saturating_add(nanoseconds(load.drain)));
+        };
+        let (first, ours, all) = (self.spec.first_session, self.spec.sessions, load.sessions.get());
+        let seed = self.spec.seed.wrapping_add(number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(first);
+        self.tallies[number].start = start;
+        Stage::Running(Running {
+            number: number as u16,
+            end: phase_end(phase, start),
+            schedule: Schedule::new(phase, seed, first, ours, all),
+            start,
+            last_arrival: 0,
+            remaining: match (phase.mode, phase.limit) {
+                (Mode::Closed, Limit::Count(count)) => Some(dealt(count, first.into(), ours.into(), all.into())),
+                _ => None,
+            },
+        })
+    }
+
+    /// Goes on to the next phase where the running one is over.
+    pub(super) fn advance_phase(&mut self, now: Nanoseconds) {
+        loop {
+            let Stage::Running(running) = &self.stage else { return };
+            let end = match (running.end, running.remaining) {
+                (Some(end), _) if now >= end => end,
+                // A counted phase is over when its last operation is, so that the next one starts on idle sessions.
+                (None, Some(0)) if self.in_flight == 0 => now,
+                _ => return,
+            };
+            self.admit(now);
+            let Stage::Running(running) = &self.stage else { return };
+            // A Poisson phase limited by count may have arrivals after its expected end; the next phase waits for them.
+            if running.schedule.as_ref().is_some_and(|schedule| schedule.peek().is_some()) {
+                return;
+            }
+            let number = usize::from(running.number);
+            let end = end.max(running.last_arrival);
+            self.tallies[number].end = self.tallies[number].end.max(end);
+            self.stage = self.phase(number + 1, end);
+        }
+    }
+
+    /// Looks at what needs no finer clock: the end of a second, time-outs, the stop signal.
+    pub(super) fn tick(&mut self, now: Nanoseconds) {
+        let previous = self.next_tick;
+        self.next_tick = (now / TICK + 1) * TICK;
+        if now / SECOND > (previous - 1) / SECOND {
+            // Seconds that passed while the thread did not run are ended too, empty but for the first.
+            for second in (previous - 1) / SECOND..now / SECOND {
+                let gauges = self.gauges();
+                self.recorder.cut(second, gauges);
+            }
+        }
+        self.expire(now);
+        if self.spec.stop.is_requested() && !matches!(self.stage, Stage::Stopping(_)) {
+            self.admit(now);
+            if let Stage::Running(running) = &self.stage {
+                self.tallies[usize::from(running.number)].end = now;
+            }
+            self.stage = Stage::Stopping(now + STOP_GRACE);
+        }
+    }
+
+    /// Fails what has been in flight for too long, with the connection that it is on.
+    pub(super) fn expire(&mut self, now: Nanoseconds) {
+        let timeout = nanoseconds(self.spec.load.timeout);
+        let expired = |pending: &Pending| now.saturating_sub(pending.sent) >= timeout;
+        for number in 0..self.slots.len() {
+            if !self.slots[number].pending.iter().flatten().any(expired) {
+                continue;
+            }
+            for token in 0..self.slots[number].pending.len() {
+                let Some(pending) = self.slots[number].pending[token].take() else { continue };
+                let error = if expired(&pending) {
+                    Error::new(ErrorKind::Timeout, format!("no answer within {:?}", self.spec.load.timeout))
+                } else {
+                    Error::unreachable("the connection was given up after another request's time-out")
+                };
+                self.in_flight -= 1;
+                let error = self.slots[number].client.complete(token as Token, Err(error)).err();
+                self.fail(pending, now, &error.unwrap_or_else(lost_error));
+            }
+            self.slots[number].close();
+            self.reconnect_at(number, now);
+        }
+    }
+
+    pub(super) fn ring_alarms(&mut self, now: Nanoseconds) {
+        while let Some(Reverse((_, number, alarm))) = self.alarms.peek().copied().filter(|Reverse((at, ..))| *at <= now)
+        {
+            self.alarms.pop();
+            match alarm {
+                Alarm::Thought(token, generation) => {
+                    let slot = &mut self.slots[number as usize];
+                    if slot.is_open() && slot.generation == generation {
+                        slot.free.push(token);
+                        self.offer(number);
+                    }
+                }
+                Alarm::Reconnect if matches!(self.stage, Stage::Stopping(_)) => {}
+                Alarm::Reconnect => {
+                    let spec = SessionSpec {
+                        dataset: self.spec.instance.dataset(),
+                        depth: self.spec.load.depth.get() as usize,
+                    };
+                    let store = self.spec.store;
+                    self.slots[number as usize].connection = Connection::Opening(store.session(spec));
+                    self.run_soon(number);
+                }
+            }
+        }
+    }
+
+    pub(super) fn next_deadline(&self, now: Nanoseconds) -> Nanoseconds {
+        let mut deadline = self.next_tick;
+        if let Some(Reverse((at, ..))) = self.alarms.peek() {
+            deadline = deadline.min(*at);
+        }
+        match &self.stage {
+            Stage::Running(running) => {
+                let end = running.end.filter(|end| *end > now);
+                deadline = deadline.min(end.unwrap_or(u64::MAX));
+                let arrival = running.schedule.as_ref().and_then(Schedule::peek);
+                if let Some(arrival) = arrival.filter(|_| end.is_none() || !self.idle_list.is_empty()) {
+                    deadline = deadline.min(running.start + arrival);
+                }
+            }
+            Stage::Draining(end) | Stage::Stopping(end) => deadline = deadline.min(*end),
+        }
+        deadline
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        match self.stage {
+            Stage::Running(_) => false,
+            Stage::Draining(end) => (self.in_flight == 0 && self.due.is_empty()) || self.clock.now() >= end,
+            Stage::Stopping(end) => self.in_flight == 0 || self.clock.now() >= end,
+        }
+    }
+}
