@@ -7,6 +7,8 @@ CC ?= cc
 PROFILE ?= release-fast
 # Given to `cargo test`: `make test TEST_ARGS="-p stats"`. The whole workspace where it is empty.
 TEST_ARGS ?=
+# Given to the comparison: `make bench-peers BENCH_ARGS="--case Redis --rounds 3"`.
+BENCH_ARGS ?=
 
 STORELAB := $(CARGO) run --quiet --package storelab --
 
@@ -24,6 +26,7 @@ demo: compiler ## Build Storelab and measure an embedded data store: two numbers
 .PHONY: test
 test: engines ## Run all tests, against real servers where they are installed, and count them.
 	$(CARGO) xtask test $(TEST_ARGS)
+	@$(STORELAB) engines list
 
 .PHONY: engines
 engines: compiler ## Install the servers that tests use (root on Debian), or say which are missing.
@@ -33,6 +36,16 @@ engines: compiler ## Install the servers that tests use (root on Debian), or say
 	  $(STORELAB) engines list && \
 	  echo 'Tests name the engines that are not installed as skipped; as root on Debian, `make engines` installs them.' >&2; \
 	fi
+
+.PHONY: bench-peers
+bench-peers: compiler engines ## Measure Storelab against pgbench, sysbench and redis-benchmark, in turn on the same servers.
+	@missing=; for program in sysbench redis-benchmark; do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	if [ -z "$$missing" ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends sysbench redis-tools postgresql-contrib; \
+	else echo "not installed:$$missing; their cases are left out" >&2; fi
+	$(CARGO) build --release --package storelab --package peers
+	target/release/peers $(BENCH_ARGS)
 
 .PHONY: bench
 bench: compiler ## Run the micro-benchmarks.
