@@ -58,8 +58,14 @@ const SIZE: Parameter = Parameter {
     default: "small",
     summary: "payload of a row: about 100 bytes, 1 kB or 10 kB",
 };
+const DATA_SEED: Parameter = Parameter {
+    name: "data_seed",
+    kind: ParameterKind::Integer { min: 0, max: u64::MAX },
+    default: "1",
+    summary: "what the rows' contents derive from; apart from the run's seed, so that loaded rows serve many runs",
+};
 
-static PARAMETERS: [Parameter; 5] = [OPERATIONS, MODE, WEIGHTS, ROWS, SIZE];
+static PARAMETERS: [Parameter; 6] = [OPERATIONS, MODE, WEIGHTS, ROWS, SIZE, DATA_SEED];
 
 impl Workload for Operations {
     fn name(&self) -> &'static str {
@@ -97,6 +103,7 @@ impl Workload for Operations {
         let (chosen, weights) = choose(driver, settings)?;
         let rows = settings.integer(&ROWS)?;
         let (size_name, size) = size(settings)?;
+        let data_seed = settings.integer(&DATA_SEED)?;
         let mix = settings.choice(&MODE)? == "mix";
         let mut plan = Plan { seed, rows, mix: Mix::new(&weights), planned: chosen, adding: None };
         let chosen_count = plan.planned.len();
@@ -110,12 +117,14 @@ impl Workload for Operations {
             (WEIGHTS.name.to_owned(), json!(if mix { weight_list.join(",") } else { String::new() })),
             (ROWS.name.to_owned(), json!(rows)),
             (SIZE.name.to_owned(), json!(size_name)),
+            (DATA_SEED.name.to_owned(), json!(data_seed)),
         ]);
+        let namespace = Namespace::new("operations")?;
         Ok(Arc::new(OperationsInstance {
             parameters,
             operations: plan.planned.iter().map(|planned| planned.name).collect(),
             sequence: if mix { Vec::new() } else { (0..chosen_count as u16).collect() },
-            dataset: Dataset::Operations(OperationRows { namespace: Namespace::new("operations")?, rows, size, seed }),
+            dataset: Dataset::Operations(OperationRows { namespace, rows, size, seed: data_seed }),
             plan: Arc::new(plan),
         }))
     }

@@ -3,6 +3,22 @@
 use crate::support::{Lab, text};
 
 #[test]
+fn rows_loaded_once_serve_operations_of_any_seed() {
+    let lab = Lab::new();
+    let url = format!("sqlite:{}", text(&lab.path("mine.db")));
+    let work = ["--workload", "operations", "--set", "operations=select,join", "--set", "rows=300"];
+    let loaded = lab.run(&[&["load", &url][..], &work].concat());
+    assert_eq!(loaded.code, Some(0), "{loaded:?}");
+    for seed in ["1", "2"] {
+        let ran = lab.run(&[&["run", &url, "--seed", seed][..], &work].concat());
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    }
+    // A run that had loaded anew would have taken its rows out again.
+    let cleaned = lab.run(&["clean", &url]);
+    assert!(cleaned.stdout.contains("storelab_operations"), "{cleaned:?}");
+}
+
+#[test]
 fn loaded_data_are_used_again_and_cleaned_by_the_manifest() {
     let lab = Lab::new();
     let url = format!("sqlite:{}", text(&lab.path("mine.db")));
