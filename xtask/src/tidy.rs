@@ -117,10 +117,12 @@ fn check(workspace: &Workspace) -> Vec<Finding> {
 impl Workspace {
     fn read(root: &Path) -> Result<Self> {
         let mut folders = vec!["xtask".to_owned()];
-        for entry in fs::read_dir(root.join("crates")).context("crates/ cannot be listed")? {
-            let path = entry?.path();
-            if path.join("Cargo.toml").is_file() {
-                folders.push(relative(root, &path)?);
+        for parent in ["bench", "crates"] {
+            for entry in fs::read_dir(root.join(parent)).with_context(|| format!("{parent}/ cannot be listed"))? {
+                let path = entry?.path();
+                if path.join("Cargo.toml").is_file() {
+                    folders.push(relative(root, &path)?);
+                }
             }
         }
         folders.sort();

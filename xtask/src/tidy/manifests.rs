@@ -26,6 +26,7 @@ const ORDER: &[&str] = &[
     "server",
     "storelab",
     "testkit",
+    "peers",
     "xtask",
 ];
 
@@ -64,7 +65,7 @@ const FENCES: &[Fence] = &[
         names: &["axum", "hyper", "hyper-util", "tower", "tower-http", "utoipa", "utoipa-axum", "utoipa-scalar"],
         owners: &["server"],
     },
-    Fence { what: "errors without a type", names: &["anyhow"], owners: &["storelab", "xtask"] },
+    Fence { what: "errors without a type", names: &["anyhow"], owners: &["peers", "storelab", "xtask"] },
 ];
 
 /// Crates that take values and give values.
@@ -252,7 +253,7 @@ mod tests {
             ("store", "[dependencies]\nrunner.workspace = true", Some("`store` comes before `runner`")),
             ("store", "[dev-dependencies]\nrunner.workspace = true", None),
             ("runner", "[dependencies]\nserde = \"1\"", Some(":11: write `serde.workspace = true`")),
-            ("runner", "[dependencies]\nanyhow.workspace = true", Some("only `storelab` and `xtask` may know")),
+            ("runner", "[dependencies]\nanyhow.workspace = true", Some("which only `peers` and `storelab` and `xtask` may know")),
             (
                 "runner",
                 "[dependencies]\nrusqlite = { workspace = true }",
