@@ -253,7 +253,11 @@ mod tests {
             ("store", "[dependencies]\nrunner.workspace = true", Some("`store` comes before `runner`")),
             ("store", "[dev-dependencies]\nrunner.workspace = true", None),
             ("runner", "[dependencies]\nserde = \"1\"", Some(":11: write `serde.workspace = true`")),
-            ("runner", "[dependencies]\nanyhow.workspace = true", Some("which only `peers` and `storelab` and `xtask` may know")),
+            (
+                "runner",
+                "[dependencies]\nanyhow.workspace = true",
+                Some("which only `peers` and `storelab` and `xtask` may know"),
+            ),
             (
                 "runner",
                 "[dependencies]\nrusqlite = { workspace = true }",
