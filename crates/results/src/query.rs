@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use experiment::{HistogramRecord, Record, SampleRecord, Status};
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row};
+use stats::Series;
 use store::did_you_mean;
 use uuid::Uuid;
 
-use crate::report::{self, Series};
+use crate::report;
 use crate::rows::{self, RunRow};
 use crate::{Error, Result, Results};
 
@@ -201,7 +202,7 @@ impl Results {
     pub fn report(&self, run: Uuid) -> Result<String> {
         let record = self.record(run)?;
         let mut series = Series::default();
-        self.each_sample(run, |sample| series.add(&sample))?;
+        self.each_sample(run, |sample| report::add_sample(&mut series, &sample))?;
         Ok(report::html_of(&record, &series, &self.histograms(run)?))
     }
 

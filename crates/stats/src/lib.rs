@@ -3,7 +3,9 @@
 //! **No I/O and no async runtime**: values go in, numbers come out.
 
 mod histogram;
+mod series;
 mod summary;
 
 pub use histogram::{Histogram, HistogramError, LATENCY_NS_MAX};
+pub use series::{Keep, Percentiles, Points, Second, Series, downsampled};
 pub use summary::{CurvePoint, Summary};

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::axis::{Axis, Scale};
 use super::format::{escape, percent, push};
-use super::series::Points;
+use stats::Points;
 
 /// Units of the plot from left to right: finer than a pixel.
 const WIDTH: f64 = 2000.0;

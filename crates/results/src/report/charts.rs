@@ -10,7 +10,7 @@ use stats::Histogram;
 use super::axis::Axis;
 use super::chart::{Band, Chart, Line, Look, Size, Weight};
 use super::format::{Unit, push};
-use super::series::{Keep, Points, Series, downsampled};
+use stats::{Keep, Points, Series, downsampled};
 
 /// Points of a line over time: about one for each pixel pair of the page.
 pub(super) const POINTS_MAX: usize = 600;
@@ -117,7 +117,7 @@ pub(super) fn percentiles(record: &Record, histograms: &[HistogramRecord]) -> Op
 
 /// Percentiles of each second.
 pub(super) fn latency_over_time(record: &Record, series: &Series) -> Option<Chart> {
-    let line = |name: &str, colour, dashes, weight, value: fn(&super::series::Percentiles) -> f64| {
+    let line = |name: &str, colour, dashes, weight, value: fn(&stats::Percentiles) -> f64| {
         let points = series.points(|second| second.latency.as_ref().map(value));
         let points = downsampled(points, POINTS_MAX, Keep::Greatest);
         Line { name: name.to_owned(), look: Look { colour, dashes, weight }, points, is_labelled: true }
@@ -152,7 +152,7 @@ pub(super) fn throughput_over_time(record: &Record, series: &Series) -> Option<C
         return None;
     }
     let end = end_seconds(record, series);
-    let line = |name: &str, look, value: &dyn Fn(&super::series::Second) -> u64| {
+    let line = |name: &str, look, value: &dyn Fn(&stats::Second) -> u64| {
         let points = whole_seconds(series.points(|second| Some(value(second) as f64)), end);
         Line { name: name.to_owned(), look, points: downsampled(points, POINTS_MAX, Keep::Extremes), is_labelled: true }
     };
@@ -167,7 +167,7 @@ pub(super) fn throughput_over_time(record: &Record, series: &Series) -> Option<C
             record.operations.iter().filter(|found| operations.contains(found.name.as_str())).collect();
         operations.sort_by_key(|operation| std::cmp::Reverse(operation.succeeded));
         for (place, operation) in operations.into_iter().take(OPERATIONS_MAX).enumerate() {
-            let of = |second: &super::series::Second| {
+            let of = |second: &stats::Second| {
                 second.succeeded_by_operation.get(&operation.name).copied().unwrap_or_default()
             };
             lines.push(line(&operation.name, look_of(place), &of));

@@ -10,20 +10,28 @@ mod format;
 mod page;
 mod resources;
 mod sections;
-mod series;
 mod table;
 
 use experiment::{HistogramRecord, Record, SampleRecord};
-
-pub use series::Series;
+use stats::Series;
 
 /// The report of a run.
 pub fn html(record: &Record, samples: &[SampleRecord], histograms: &[HistogramRecord]) -> String {
     let mut series = Series::default();
     for sample in samples {
-        series.add(sample);
+        add_sample(&mut series, sample);
     }
     html_of(record, &series, histograms)
+}
+
+/// Adds a second of a run to its series.
+pub fn add_sample(series: &mut Series, sample: &SampleRecord) {
+    let operations = sample.operations.iter();
+    series.add(
+        sample.second,
+        operations.map(|one| (one.operation.as_str(), one.succeeded, one.failed, &one.latency)),
+        sample.gauges.iter().map(|(name, value)| (*name, *value)),
+    );
 }
 
 /// The report of a run whose samples were added to a [`Series`] one at a time, which takes a thousandth of the memory.

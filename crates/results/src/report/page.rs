@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use experiment::{HistogramRecord, Record};
 
 use super::format::{escape, push};
-use super::series::Series;
 use super::{charts, resources, sections};
+use stats::Series;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");

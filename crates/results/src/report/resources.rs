@@ -6,7 +6,7 @@ use super::axis::Axis;
 use super::chart::{Chart, Line, Look, Size, Weight};
 use super::charts::{bands, end_seconds};
 use super::format::Unit;
-use super::series::{Keep, Series, downsampled};
+use stats::{Keep, Series, downsampled};
 
 /// Points of a line in a small chart.
 const POINTS_MAX: usize = 240;

@@ -12,7 +12,7 @@ const BYTES_MAX: usize = 350_000;
 
 fn drawn(name: &str, shape: Shape) -> (Record, String) {
     let mut series = Series::default();
-    let (record, histograms) = fixture::run(name, shape, |sample| series.add(&sample));
+    let (record, histograms) = fixture::run(name, shape, |sample| add_sample(&mut series, &sample));
     let html = html_of(&record, &series, &histograms);
     (record, html)
 }

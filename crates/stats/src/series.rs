@@ -1,11 +1,10 @@
-//! A run second by second, reduced to what charts show.
+//! A run second by second: counts, a few percentiles and gauges.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use experiment::SampleRecord;
-use stats::Histogram;
+use crate::Histogram;
 
-/// A run second by second: counts, a few percentiles and gauges, some hundred bytes each.
+/// A run second by second, some hundred bytes each.
 #[derive(Debug, Default)]
 pub struct Series {
     seconds: BTreeMap<u64, Second>,
@@ -15,26 +14,35 @@ pub struct Series {
 
 /// One second.
 #[derive(Debug, Default)]
-pub(super) struct Second {
-    pub(super) succeeded: u64,
-    pub(super) failed: u64,
-    pub(super) succeeded_by_operation: BTreeMap<String, u64>,
-    pub(super) latency: Option<Percentiles>,
-    pub(super) gauges: BTreeMap<&'static str, f64>,
+pub struct Second {
+    /// Operations that ended well.
+    pub succeeded: u64,
+    /// Operations that ended with an error.
+    pub failed: u64,
+    /// Those that ended well, by operation.
+    pub succeeded_by_operation: BTreeMap<String, u64>,
+    /// Of all operations together; `None` where none ended well.
+    pub latency: Option<Percentiles>,
+    /// Everything else that was measured, by name.
+    pub gauges: BTreeMap<&'static str, f64>,
 }
 
 /// Latencies of a second in microseconds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Percentiles {
-    pub(super) p50: f64,
-    pub(super) p95: f64,
-    pub(super) p99: f64,
-    pub(super) max: f64,
+pub struct Percentiles {
+    /// Median.
+    pub p50: f64,
+    /// 95th percentile.
+    pub p95: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// Greatest.
+    pub max: f64,
 }
 
 /// Which of the points that share a place survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keep {
+pub enum Keep {
     /// The greatest: spikes.
     Greatest,
     /// The least and the greatest, in their order: spikes and dips.
@@ -42,64 +50,71 @@ pub(super) enum Keep {
 }
 
 /// A value a second; `None` where there is none.
-pub(super) type Points = Vec<(f64, Option<f64>)>;
+pub type Points = Vec<(f64, Option<f64>)>;
 
 impl Series {
-    /// Adds a second.
-    pub fn add(&mut self, sample: &SampleRecord) {
-        let second = self.seconds.entry(sample.second).or_default();
+    /// Adds what happened during a second: for each operation its name, how many succeeded and failed, and the latencies
+    /// of the successes; and gauges by name, of which those that are not finite are left out.
+    pub fn add<'a>(
+        &mut self,
+        second: u64,
+        operations: impl IntoIterator<Item = (&'a str, u64, u64, &'a Histogram)>,
+        gauges: impl IntoIterator<Item = (&'static str, f64)>,
+    ) {
+        let second = self.seconds.entry(second).or_default();
         self.merged.clear();
-        for operation in &sample.operations {
-            second.succeeded += operation.succeeded;
-            second.failed += operation.failed;
-            *second.succeeded_by_operation.entry(operation.operation.clone()).or_default() += operation.succeeded;
-            self.merged.merge(&operation.latency);
+        for (name, succeeded, failed, latency) in operations {
+            second.succeeded += succeeded;
+            second.failed += failed;
+            *second.succeeded_by_operation.entry(name.to_owned()).or_default() += succeeded;
+            self.merged.merge(latency);
         }
         if !self.merged.is_empty() {
             let at = |quantile| self.merged.quantile(quantile) as f64 / 1e3;
             let max = self.merged.max() as f64 / 1e3;
             second.latency = Some(Percentiles { p50: at(0.5), p95: at(0.95), p99: at(0.99), max });
         }
-        second.gauges.extend(sample.gauges.iter().filter(|(_, value)| value.is_finite()));
+        second.gauges.extend(gauges.into_iter().filter(|(_, value)| value.is_finite()));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether there is no second.
+    pub fn is_empty(&self) -> bool {
         self.seconds.is_empty()
     }
 
     /// How many seconds there are, from the start to the last.
-    pub(super) fn length(&self) -> u64 {
+    pub fn length(&self) -> u64 {
         self.seconds.last_key_value().map_or(0, |(second, _)| second + 1)
     }
 
     /// A value of each second, in order, seconds without a sample included; placed in the middle of the second.
-    pub(super) fn points(&self, value: impl Fn(&Second) -> Option<f64>) -> Points {
+    pub fn points(&self, value: impl Fn(&Second) -> Option<f64>) -> Points {
         let nothing = Second::default();
         let at = |second| (second as f64 + 0.5, value(self.seconds.get(&second).unwrap_or(&nothing)));
         (0..self.length()).map(at).collect()
     }
 
     /// A gauge of each second; `None` where it was never measured.
-    pub(super) fn gauge(&self, name: &str) -> Option<Points> {
+    pub fn gauge(&self, name: &str) -> Option<Points> {
         let is_there = self.seconds.values().any(|second| second.gauges.contains_key(name));
         is_there.then(|| self.points(|second| second.gauges.get(name).copied()))
     }
 
     /// The operations that were seen.
-    pub(super) fn operations(&self) -> BTreeSet<&str> {
+    pub fn operations(&self) -> BTreeSet<&str> {
         let names = self.seconds.values().flat_map(|second| second.succeeded_by_operation.keys());
         names.map(String::as_str).collect()
     }
 
     /// Seconds in which operations failed, with how many.
-    pub(super) fn failures(&self) -> impl Iterator<Item = (u64, u64)> {
+    pub fn failures(&self) -> impl Iterator<Item = (u64, u64)> {
         self.seconds.iter().filter(|(_, second)| second.failed > 0).map(|(second, found)| (*second, found.failed))
     }
 }
 
 /// At most `limit` points that look like all of them: each of equal stretches is its extremes. Where values are absent in
 /// a whole stretch the gap stays.
-pub(super) fn downsampled(points: Points, limit: usize, keep: Keep) -> Points {
+pub fn downsampled(points: Points, limit: usize, keep: Keep) -> Points {
     if points.len() <= limit {
         return points;
     }
