@@ -321,6 +321,11 @@ impl Recorder {
         }
     }
 
+    /// Whether anything ended since the last cut.
+    pub(crate) fn has_news(&self) -> bool {
+        self.active.iter().any(|(_, cells)| !cells.is_empty())
+    }
+
     /// Ends a second: hands its cells over and goes on with cleared ones.
     pub(crate) fn cut(&mut self, second: u64, mut gauges: SecondGauges) {
         self.spare.extend(self.returned.try_iter());

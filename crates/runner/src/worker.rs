@@ -197,8 +197,11 @@ impl<'a> Worker<'a> {
         for due in &self.due {
             self.tallies[usize::from(due.phase)].accounting.unfinished += 1;
         }
-        let gauges = self.gauges();
-        self.recorder.cut(now.saturating_sub(1) / SECOND, gauges);
+        // A last second in which nothing ended is none.
+        if self.recorder.has_news() {
+            let gauges = self.gauges();
+            self.recorder.cut(now.saturating_sub(1) / SECOND, gauges);
+        }
         WorkerOutcome {
             phases: self.tallies,
             errors: self.errors.into_samples(),

@@ -40,7 +40,7 @@ pub(super) fn end_seconds(record: &Record, series: &Series) -> f64 {
     let planned = phases.fold(0.0, f64::max);
     // Seconds after the last phase are those in which late answers were waited for.
     let sampled = series.length() as f64;
-    if planned > 0.0 && sampled - planned < 1.0 { planned } else { planned.max(sampled) }
+    if planned > 0.0 && sampled - planned <= 1.0 { planned } else { planned.max(sampled) }
 }
 
 /// The phases as bands.
