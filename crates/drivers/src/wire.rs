@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use reactor::{Reactor, Socket};
 use store::{Error, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -33,8 +34,8 @@ pub(crate) struct Endpoint<'a> {
 }
 
 /// A connection with its two buffers.
-pub(crate) struct Wire {
-    stream: Stream,
+pub(crate) struct Wire<T = Direct> {
+    stream: T,
     out: Vec<u8>,
     /// Bytes of `out` that have left.
     sent: usize,
@@ -44,9 +45,28 @@ pub(crate) struct Wire {
     end: usize,
 }
 
-enum Stream {
+/// What moves a wire's bytes.
+pub(crate) trait Transport {
+    /// Reads some; 0 at the end of the stream.
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Takes some.
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// Sends what was taken and is kept.
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// Through the runtime's poller.
+pub(crate) enum Direct {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// As a worker's sessions go: through the thread's reactor, where it has one and the connection is not encrypted.
+pub(crate) enum Settled {
+    Direct(Direct),
+    Queued(Socket),
 }
 
 impl Wire {
@@ -64,7 +84,7 @@ impl Wire {
         // Requests are small and each is waited for: Nagle's delay would be all that is measured.
         stream.set_nodelay(true).map_err(|source| Error::unreachable("the connection was lost").with_source(source))?;
         let wire =
-            Self { stream: Stream::Plain(stream), out: Vec::new(), sent: 0, input: Vec::new(), start: 0, end: 0 };
+            Self { stream: Direct::Plain(stream), out: Vec::new(), sent: 0, input: Vec::new(), start: 0, end: 0 };
         match tls {
             None => Ok(wire),
             Some((config, name)) => wire.encrypt(config, name, host, port).await,
@@ -83,16 +103,45 @@ impl Wire {
         port: u16,
     ) -> Result<Self> {
         debug_assert!(self.start == self.end && self.out.is_empty(), "clear text must not pass for encrypted");
-        let Stream::Plain(stream) = self.stream else { return Err(Error::bug("a connection is encrypted once")) };
+        let Direct::Plain(stream) = self.stream else { return Err(Error::bug("a connection is encrypted once")) };
         let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|source| {
             Error::rejected(format!("no encrypted connection with {host}:{port}: {source}"))
                 .with_hint("check that the port speaks TLS, and name the authority with tls_ca=FILE")
                 .with_source(source)
         })?;
-        self.stream = Stream::Tls(Box::new(stream));
+        self.stream = Direct::Tls(Box::new(stream));
         Ok(self)
     }
 
+    /// Goes on as a worker's sessions do. Nothing may be buffered to be sent.
+    ///
+    /// # Errors
+    /// `Unreachable` where the connection was lost.
+    pub(crate) fn settle(self) -> Result<Wire<Settled>> {
+        debug_assert!(self.out.is_empty(), "what waits to be sent must not change its way");
+        let lost = |source| Error::unreachable("the connection was lost").with_source(source);
+        let stream = match (self.stream, Reactor::current()) {
+            (Direct::Plain(stream), Some(reactor)) => {
+                let stream = stream.into_std().map_err(lost)?;
+                // Waiting is the kernel's business: it must not give up at once.
+                stream.set_nonblocking(false).map_err(lost)?;
+                Settled::Queued(Socket::new(&reactor, stream))
+            }
+            (stream, _) => Settled::Direct(stream),
+        };
+        let Self { out, sent, input, start, end, .. } = self;
+        Ok(Wire { stream, out, sent, input, start, end })
+    }
+}
+
+impl Wire<Settled> {
+    /// Whether it goes through the thread's reactor.
+    pub(crate) fn is_queued(&self) -> bool {
+        matches!(self.stream, Settled::Queued(_))
+    }
+}
+
+impl<T: Transport> Wire<T> {
     /// Where requests are appended; they leave with the next [`poll_flush`](Self::poll_flush).
     pub(crate) fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
@@ -139,9 +188,9 @@ impl Wire {
     /// Reads more behind what is buffered. The end of the stream is an error: whoever reads waits for an answer.
     pub(crate) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.make_room();
-        let mut spare = ReadBuf::new(&mut self.input[self.end..]);
-        ready!(self.stream.poll_read(context, &mut spare))?;
-        let (length, full) = (spare.filled().len(), spare.remaining() == 0);
+        let room = self.input.len() - self.end;
+        let length = ready!(self.stream.poll_read(context, &mut self.input[self.end..]))?;
+        let full = length == room;
         if length == 0 {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -173,12 +222,14 @@ impl Wire {
     }
 }
 
-impl Stream {
-    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
+impl Transport for Direct {
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        ready!(match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, &mut buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, &mut buffer),
+        })?;
+        Poll::Ready(Ok(buffer.filled().len()))
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -192,6 +243,29 @@ impl Stream {
         match self {
             Self::Plain(_) => Poll::Ready(Ok(())),
             Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+}
+
+impl Transport for Settled {
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Direct(stream) => stream.poll_read(context, buffer),
+            Self::Queued(socket) => socket.poll_read(context, buffer),
+        }
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Direct(stream) => stream.poll_write(context, bytes),
+            Self::Queued(socket) => socket.poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Direct(stream) => stream.poll_flush(context),
+            Self::Queued(_) => Poll::Ready(Ok(())),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use runner::{Load, Outcome, PhaseOutcome, Sample};
+use runner::{Io, Load, Outcome, PhaseOutcome, Sample};
 use store::{Result, ServerInfo};
 
 use crate::beside::Beside;
@@ -128,6 +128,11 @@ pub(crate) fn generator(outcome: &Outcome, beside: &Beside, harness_floor_us: f6
         },
         harness_floor_us,
         workers: outcome.workers,
+        io: match outcome.io {
+            Io::IoUring => "io_uring",
+            Io::Auto | Io::Epoll => "epoll",
+        }
+        .to_owned(),
         reconnects: outcome.reconnects,
         connects_failed: outcome.connects_failed,
     }

@@ -25,6 +25,7 @@ pub(crate) fn harness_floor_us(runtime: &tokio::runtime::LocalRuntime) -> Result
         instance: Arc::new(Floor),
         seed: 0,
         workers: Some(NonZeroU32::MIN),
+        io: runner::Io::Auto,
         blocking_client: false,
         stop: Stop::default(),
     };

@@ -12,7 +12,7 @@ mod units;
 mod verdict;
 
 pub use data::{LoadProgress, Prepared, clean, load, local_runtime, prepare};
-pub use plan::{Collect, LoadPlan, PhasePlan, Plan, Spacing, WorkloadPlan};
+pub use plan::{Collect, IoPlan, LoadPlan, PhasePlan, Plan, Spacing, WorkloadPlan};
 pub use record::{
     AccountingRecord, CheckRecord, ErrorMessage, GeneratorRecord, HistogramRecord, Lateness, Metric, OperationRecord,
     PhaseRecord, Provenance, Record, SCHEMA, SampleRecord, SampledOperation, ServerRecord, Sink, Status, TargetRecord,

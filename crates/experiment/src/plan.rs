@@ -99,6 +99,9 @@ pub struct LoadPlan {
     /// Threads that drive the connections; one a processor where the plan does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workers: Option<NonZeroU32>,
+    /// How connections are waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub io: Option<IoPlan>,
     /// What a client waits between an answer and its next request, in closed phases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub think: Option<Span>,
@@ -111,6 +114,29 @@ pub struct LoadPlan {
     /// Due operations that may wait for a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backlog: Option<u64>,
+}
+
+/// How connections are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IoPlan {
+    /// By `io_uring` where the kernel grants it, else by `epoll`.
+    #[default]
+    Auto,
+    /// By `io_uring`, or not at all.
+    IoUring,
+    /// By `epoll`.
+    Epoll,
+}
+
+impl From<IoPlan> for runner::Io {
+    fn from(plan: IoPlan) -> Self {
+        match plan {
+            IoPlan::Auto => Self::Auto,
+            IoPlan::IoUring => Self::IoUring,
+            IoPlan::Epoll => Self::Epoll,
+        }
+    }
 }
 
 /// One phase as a user describes it.

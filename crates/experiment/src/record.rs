@@ -240,6 +240,9 @@ pub struct GeneratorRecord {
     pub harness_floor_us: f64,
     /// Worker threads.
     pub workers: u32,
+    /// How all of its connections were waited for: `io_uring`, or `epoll`.
+    #[serde(default)]
+    pub io: String,
     /// Connections that were lost and tried for again.
     pub reconnects: u64,
     /// Attempts at it that failed.

@@ -266,6 +266,7 @@ fn measure_started(
         instance: Arc::clone(&spec.instance),
         seed: spec.seed,
         workers: spec.load_plan.workers,
+        io: spec.load_plan.io.unwrap_or_default().into(),
         blocking_client: spec.driver.capabilities().has(Capability::BlockingClient),
         stop: stop.clone(),
     };

@@ -308,6 +308,7 @@ fn finish(record: &mut Record, shape: Shape, phases: &[Vec<Counted>]) {
         lateness_us: Lateness { p50: 12.0, p99: 61.0, max: 412.0 },
         harness_floor_us: 1.9,
         workers: 2,
+        io: "epoll".to_owned(),
         reconnects: 0,
         connects_failed: 0,
     };

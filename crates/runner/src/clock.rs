@@ -22,6 +22,11 @@ impl Clock {
         // An u64 of nanoseconds lasts 584 years.
         Instant::now().saturating_duration_since(self.origin).as_nanos() as Nanoseconds
     }
+
+    /// That time on the system's clock.
+    pub(crate) fn instant(&self, time: Nanoseconds) -> Instant {
+        self.origin + Duration::from_nanos(time)
+    }
 }
 
 /// A duration as nanoseconds, capped at 584 years.

@@ -21,5 +21,5 @@ mod worker;
 
 pub use load::{Arrivals, Limit, Load, Mode, Phase, Rate};
 pub use record::{Accounting, Cell, ErrorSample, OperationCells, Sample, SecondGauges};
-pub use run::{Outcome, PhaseOutcome, RunSpec, Stop, run};
+pub use run::{Io, Outcome, PhaseOutcome, RunSpec, Stop, run};
 pub use schedule::Schedule;

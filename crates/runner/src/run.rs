@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use reactor::Reactor;
 use stats::Histogram;
 use store::{Error, Result, Store};
 use tokio::runtime::{Builder, LocalOptions};
@@ -38,6 +39,19 @@ impl Stop {
     }
 }
 
+/// How a worker waits for its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Io {
+    /// Through `io_uring` where the kernel grants it, else through `epoll`.
+    #[default]
+    Auto,
+    /// Through `io_uring`, or not at all. Encrypted connections and those of client libraries go through `epoll` all the
+    /// same.
+    IoUring,
+    /// Through `epoll`.
+    Epoll,
+}
+
 /// What is to be run.
 #[derive(Clone)]
 pub struct RunSpec {
@@ -51,6 +65,8 @@ pub struct RunSpec {
     pub seed: u64,
     /// Worker threads; one a processor where none are given, one a session where the client blocks.
     pub workers: Option<NonZeroU32>,
+    /// How connections are waited for.
+    pub io: Io,
     /// Whether the store's client blocks its thread.
     pub blocking_client: bool,
     /// Ends the run early.
@@ -85,6 +101,8 @@ pub struct Outcome {
     pub connects_failed: u64,
     /// Worker threads that there were.
     pub workers: u32,
+    /// How all connections were waited for.
+    pub io: Io,
     /// Whether it was stopped before its end.
     pub interrupted: bool,
     /// From the agreed start to the last worker's end.
@@ -159,6 +177,14 @@ fn work(spec: &RunSpec, share: Share, outbox: &Outbox, returned: Receiver<Operat
             return;
         }
     };
+    let reactor = match reactor(spec) {
+        Ok(reactor) => reactor,
+        Err(error) => {
+            outbox.send(Message::Connected(Err(error)));
+            return;
+        }
+    };
+    let _current = reactor.as_ref().map(Reactor::enter);
     let (store, instance, load) = (Arc::clone(&spec.store), Arc::clone(&spec.instance), spec.load.clone());
     let (stop, seed) = (spec.stop.clone(), spec.seed);
     let recorder = Recorder::new(instance.operations().len(), outbox.clone(), returned);
@@ -176,6 +202,7 @@ fn work(spec: &RunSpec, share: Share, outbox: &Outbox, returned: Receiver<Operat
             store: &*store,
             instance: &*instance,
             stop: &stop,
+            reactor,
         };
         let worker = Worker::connect(worker_spec, Clock::new(Instant::now()), recorder).await;
         let mut worker = match worker {
@@ -208,6 +235,21 @@ fn work(spec: &RunSpec, share: Share, outbox: &Outbox, returned: Receiver<Operat
     });
     if let Some(outcome) = outcome {
         outbox.send(Message::Done(Box::new(outcome)));
+    }
+}
+
+/// The thread's reactor, where there is to be one.
+fn reactor(spec: &RunSpec) -> Result<Option<Reactor>> {
+    // A client that blocks its thread waits for nothing else.
+    if spec.io == Io::Epoll || spec.blocking_client {
+        return Ok(None);
+    }
+    match Reactor::new() {
+        Ok(reactor) => Ok(Some(reactor)),
+        Err(_) if spec.io == Io::Auto => Ok(None),
+        Err(source) => Err(Error::config("io_uring is not to be had here")
+            .with_hint("it takes Linux 6.1 or later, and containers often forbid it: run without --io, or with --io epoll")
+            .with_source(source)),
     }
 }
 
@@ -285,6 +327,7 @@ impl Gathered {
                 duration: Duration::from_nanos(end.saturating_sub(start)),
             });
         }
+        let in_reactor = self.outcomes.iter().all(|outcome| outcome.in_reactor);
         for outcome in self.outcomes {
             lateness.merge(&outcome.lateness);
             merge_errors(&mut errors, outcome.errors);
@@ -298,6 +341,7 @@ impl Gathered {
             reconnects,
             connects_failed,
             workers,
+            io: if in_reactor { Io::IoUring } else { Io::Epoll },
             interrupted: spec.stop.is_requested(),
             duration: self.ended.saturating_duration_since(self.origin),
         }

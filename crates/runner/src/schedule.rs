@@ -21,6 +21,7 @@ pub struct Schedule {
     /// Arrivals past this unit are not part of the phase.
     unit_end: f64,
     next: Option<Nanoseconds>,
+    following: Option<Nanoseconds>,
 }
 
 #[derive(Debug, Clone)]
@@ -70,7 +71,8 @@ impl Schedule {
             (Limit::Duration(_), Arrivals::Constant) => (integral.total() + 1e-6).floor(),
             (Limit::Duration(_), Arrivals::Poisson) => integral.total(),
         };
-        let mut schedule = Self { integral, spacing, unit_end, next: None };
+        let mut schedule = Self { integral, spacing, unit_end, next: None, following: None };
+        schedule.advance();
         schedule.advance();
         Some(schedule)
     }
@@ -81,7 +83,14 @@ impl Schedule {
         self.next
     }
 
+    /// The arrival after the next one.
+    #[inline]
+    pub fn peek_following(&self) -> Option<Nanoseconds> {
+        self.following
+    }
+
     fn advance(&mut self) {
+        self.next = self.following;
         let unit = match &mut self.spacing {
             Spacing::Constant { all, ours, round, place } => {
                 let number = *round + *place;
@@ -95,7 +104,7 @@ impl Schedule {
             Spacing::Poisson { unit, gap, remaining, random } => {
                 match remaining {
                     Some(0) => {
-                        self.next = None;
+                        self.following = None;
                         return;
                     }
                     Some(count) => *count -= 1,
@@ -106,7 +115,7 @@ impl Schedule {
                 *unit
             }
         };
-        self.next = (unit < self.unit_end).then(|| self.integral.time_ns(unit));
+        self.following = (unit < self.unit_end).then(|| self.integral.time_ns(unit));
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct Slot<'a> {
     pub(crate) woken: Arc<SlotWaker>,
     pub(crate) in_idle_list: bool,
     pub(crate) in_run_list: bool,
+    /// Whether it waits for something that does not come through the reactor.
+    pub(crate) waits_elsewhere: bool,
 }
 
 impl Slot<'_> {
@@ -62,6 +64,7 @@ impl Slot<'_> {
             woken,
             in_idle_list: false,
             in_run_list: false,
+            waits_elsewhere: false,
         }
     }
 
@@ -85,6 +88,16 @@ impl Slot<'_> {
 
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.connection, Connection::Open(_))
+    }
+
+    /// Looks again at where it waits; gives by how much that changes the number of those that wait elsewhere.
+    pub(crate) fn look_where_it_waits(&mut self) -> i64 {
+        let elsewhere = match &self.connection {
+            Connection::None => false,
+            Connection::Opening(_) => true,
+            Connection::Open(session) => !session.waits_in_reactor(),
+        };
+        i64::from(elsewhere) - i64::from(std::mem::replace(&mut self.waits_elsewhere, elsewhere))
     }
 
     pub(crate) fn can_send(&self) -> bool {

@@ -10,11 +10,13 @@ mod time;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::future::poll_fn;
+use std::io;
 use std::task::{Context, Poll};
 
 use futures_util::stream::{StreamExt, TryStreamExt};
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
+use reactor::Reactor;
 use stats::Histogram;
 use store::{Error, Result, SessionSpec, Store};
 use workload::{ClientSpec, Instance};
@@ -51,6 +53,8 @@ pub(crate) struct WorkerSpec<'a> {
     pub(crate) store: &'a dyn Store,
     pub(crate) instance: &'a dyn Instance,
     pub(crate) stop: &'a Stop,
+    /// What connections go through, where the kernel has it and the load wants it.
+    pub(crate) reactor: Option<Reactor>,
 }
 
 /// What a worker has to tell at its end.
@@ -61,6 +65,8 @@ pub(crate) struct WorkerOutcome {
     pub(crate) lateness: Histogram,
     pub(crate) reconnects: u64,
     pub(crate) connects_failed: u64,
+    /// Whether all sessions went through the reactor at first.
+    pub(crate) in_reactor: bool,
     /// What no retry can mend: the store cannot encode the workload's requests.
     pub(crate) fatal: Option<Error>,
 }
@@ -120,6 +126,9 @@ pub(crate) struct Worker<'a> {
     next_tick: Nanoseconds,
     reconnects: u64,
     connects_failed: u64,
+    /// Sessions that wait for something that does not come through the reactor.
+    waiting_elsewhere: i64,
+    in_reactor: bool,
     fatal: Option<Error>,
 }
 
@@ -139,7 +148,7 @@ impl<'a> Worker<'a> {
             .try_collect()
             .await?;
         let all = spec.load.sessions.get();
-        let slots = sessions
+        let mut slots: Vec<Slot<'_>> = sessions
             .into_iter()
             .zip(0..)
             .map(|(session, number)| {
@@ -149,6 +158,7 @@ impl<'a> Worker<'a> {
                 slot
             })
             .collect();
+        let waiting_elsewhere = slots.iter_mut().map(Slot::look_where_it_waits).sum();
         let due_max =
             usize::try_from(spec.load.backlog_max * u64::from(spec.sessions) / u64::from(all)).unwrap_or(usize::MAX);
         Ok(Self {
@@ -170,6 +180,8 @@ impl<'a> Worker<'a> {
             next_tick: 0,
             reconnects: 0,
             connects_failed: 0,
+            waiting_elsewhere,
+            in_reactor: spec.reactor.is_some() && waiting_elsewhere == 0,
             fatal: None,
             spec,
         })
@@ -208,6 +220,7 @@ impl<'a> Worker<'a> {
             lateness: self.recorder.lateness,
             reconnects: self.reconnects,
             connects_failed: self.connects_failed,
+            in_reactor: self.in_reactor,
             fatal: self.fatal,
         }
     }
@@ -227,14 +240,54 @@ impl<'a> Worker<'a> {
                 return Poll::Ready(());
             }
             if self.run_list.is_empty() && self.ready.is_empty() {
-                let now = self.clock.now();
-                if timer.poll_until(now, self.next_deadline(now), context).is_pending() {
+                let waited = self.wait(timer, context).unwrap_or_else(|error| {
+                    self.give_up(error);
+                    Poll::Ready(())
+                });
+                if waited.is_pending() {
                     return Poll::Pending;
                 }
             }
         }
+        // What is queued leaves also where there is always something to do.
+        if let Some(Err(error)) = self.spec.reactor.as_ref().map(Reactor::round) {
+            self.give_up(error);
+        }
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Waits for whatever comes first: here, where all of it comes through the reactor; else in the runtime.
+    fn wait(&mut self, timer: &mut Timer, context: &mut Context<'_>) -> io::Result<Poll<()>> {
+        let now = self.clock.now();
+        let (deadline, following) = self.next_deadline(now);
+        if deadline <= now {
+            return Ok(Poll::Ready(()));
+        }
+        let Some(reactor) = &self.spec.reactor else {
+            return Ok(timer.poll_until(now, deadline, following, context));
+        };
+        if self.waiting_elsewhere == 0 {
+            reactor.wake_at(self.clock.instant(deadline))?;
+            if let Some(following) = following {
+                reactor.wake_at(self.clock.instant(following))?;
+            }
+            reactor.wait()?;
+            return Ok(Poll::Ready(()));
+        }
+        let timed = timer.poll_until(now, deadline, following, context);
+        let came = reactor.poll_round(context)?;
+        Ok(if timed.is_ready() { timed } else { came })
+    }
+
+    /// Ends the run: the kernel refuses what it granted before.
+    fn give_up(&mut self, source: io::Error) {
+        self.fatal.get_or_insert_with(|| {
+            Error::config("the kernel refuses to go on with io_uring")
+                .with_hint("run with --io epoll")
+                .with_source(source)
+        });
+        self.stage = Stage::Stopping(self.clock.now());
     }
 }
 

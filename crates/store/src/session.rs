@@ -40,6 +40,12 @@ pub trait Session {
     /// Whether the connection is gone.
     fn is_broken(&self) -> bool;
 
+    /// Whether all that it waits for comes through the thread's reactor, so that a worker all of whose sessions say so may
+    /// wait there instead of in its runtime.
+    fn waits_in_reactor(&self) -> bool {
+        false
+    }
+
     /// The SQL face, for stores with [`Capability::Sql`](crate::Capability::Sql).
     fn sql(&mut self) -> Option<&mut dyn Sql> {
         None

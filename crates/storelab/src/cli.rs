@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use experiment::{Collect, PerSecond, Spacing, Span};
+use experiment::{Collect, IoPlan, PerSecond, Spacing, Span};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -125,6 +125,10 @@ pub(crate) struct LoadFlags {
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<NonZeroU32>,
 
+    /// How connections are waited for.
+    #[arg(long)]
+    pub(crate) io: Option<IoArgument>,
+
     /// Operations a second, whatever the answers do (an open load): `5000/s`. Without it each session asks again once it
     /// has an answer (a closed load).
     #[arg(long, value_name = "R")]
@@ -176,6 +180,27 @@ impl From<ArrivalsArgument> for Spacing {
         match argument {
             ArrivalsArgument::Constant => Self::Constant,
             ArrivalsArgument::Poisson => Self::Poisson,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum IoArgument {
+    /// By `io_uring` where the kernel grants it, else by epoll.
+    Auto,
+    /// By `io_uring`, or not at all; encrypted connections by epoll all the same.
+    #[value(name = "io_uring")]
+    IoUring,
+    /// By epoll.
+    Epoll,
+}
+
+impl From<IoArgument> for IoPlan {
+    fn from(argument: IoArgument) -> Self {
+        match argument {
+            IoArgument::Auto => Self::Auto,
+            IoArgument::IoUring => Self::IoUring,
+            IoArgument::Epoll => Self::Epoll,
         }
     }
 }

@@ -10,6 +10,7 @@ use super::{File, Finding, Manifest, Member, Workspace};
 const ORDER: &[&str] = &[
     "stats",
     "store",
+    "reactor",
     "drivers",
     "workload",
     "runner",

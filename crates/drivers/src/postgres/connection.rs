@@ -14,7 +14,7 @@ use super::statement::{Answered, Statement, buffer};
 use super::value::{is_number, write_copied};
 use crate::relational::load::Batch;
 use crate::relational::{Link, RowBuffer};
-use crate::wire::{Endpoint, Wire};
+use crate::wire::{Direct, Endpoint, Settled, Transport, Wire};
 
 /// Protocol 3.0.
 const PROTOCOL_VERSION: u32 = 3 << 16;
@@ -32,8 +32,8 @@ const AUTHENTICATION_SASL_CONTINUE: u32 = 11;
 const AUTHENTICATION_SASL_FINAL: u32 = 12;
 
 /// A connection that was let in.
-pub(super) struct Connection {
-    wire: Wire,
+pub(super) struct Connection<T = Direct> {
+    wire: Wire<T>,
     framer: Framer,
     /// The server's own word for its version: `15.18 (Debian 15.18-0+deb12u1)`.
     pub(super) server_version: String,
@@ -101,40 +101,13 @@ impl Connection {
         }
     }
 
-    /// Where requests are appended.
-    pub(super) fn out(&mut self) -> &mut Vec<u8> {
-        self.wire.out()
-    }
-
-    /// What came in, beginning with the answer that [`poll_answer`](Self::poll_answer) gave.
-    pub(super) fn buffered(&self) -> &[u8] {
-        self.wire.buffered()
-    }
-
-    /// Forgets that answer.
-    pub(super) fn consume(&mut self, answer: Answer) {
-        self.wire.consume(answer.length);
-    }
-
-    /// Moves bytes until an answer is there as a whole. It must be consumed before the next call.
+    /// Goes on as a worker's sessions do.
     ///
     /// # Errors
-    /// `Unreachable` where the connection is gone.
-    pub(super) fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<Answer>> {
-        loop {
-            if let Some(answer) = self.framer.answer(self.wire.buffered())? {
-                return Poll::Ready(Ok(answer));
-            }
-            let flushed = self.wire.poll_flush(context);
-            // What the server said last is worth more than that it could not be written to.
-            let filled = self.wire.poll_fill(context);
-            if let Poll::Ready(Err(source)) = flushed
-                && !matches!(filled, Poll::Ready(Ok(())))
-            {
-                return Poll::Ready(Err(lost(source)));
-            }
-            ready!(filled).map_err(lost)?;
-        }
+    /// `Unreachable` where the connection was lost.
+    pub(super) fn settle(self) -> Result<Connection<Settled>> {
+        let Self { wire, framer, server_version } = self;
+        Ok(Connection { wire: wire.settle()?, framer, server_version })
     }
 
     /// Sends what was appended and waits for the answer.
@@ -195,6 +168,51 @@ impl Connection {
         }
         self.wire.consume(answer.length);
         result
+    }
+}
+
+impl Connection<Settled> {
+    /// Whether it goes through the thread's reactor.
+    pub(super) fn is_queued(&self) -> bool {
+        self.wire.is_queued()
+    }
+}
+
+impl<T: Transport> Connection<T> {
+    /// Where requests are appended.
+    pub(super) fn out(&mut self) -> &mut Vec<u8> {
+        self.wire.out()
+    }
+
+    /// What came in, beginning with the answer that [`poll_answer`](Self::poll_answer) gave.
+    pub(super) fn buffered(&self) -> &[u8] {
+        self.wire.buffered()
+    }
+
+    /// Forgets that answer.
+    pub(super) fn consume(&mut self, answer: Answer) {
+        self.wire.consume(answer.length);
+    }
+
+    /// Moves bytes until an answer is there as a whole. It must be consumed before the next call.
+    ///
+    /// # Errors
+    /// `Unreachable` where the connection is gone.
+    pub(super) fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<Answer>> {
+        loop {
+            if let Some(answer) = self.framer.answer(self.wire.buffered())? {
+                return Poll::Ready(Ok(answer));
+            }
+            let flushed = self.wire.poll_flush(context);
+            // What the server said last is worth more than that it could not be written to.
+            let filled = self.wire.poll_fill(context);
+            if let Poll::Ready(Err(source)) = flushed
+                && !matches!(filled, Poll::Ready(Ok(())))
+            {
+                return Poll::Ready(Err(lost(source)));
+            }
+            ready!(filled).map_err(lost)?;
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use super::lane::Lane;
 use super::message::{self, Answer, OutOfStep};
 use super::statement::{Answered, Statement, Statements, buffer, values};
 use crate::relational::{Parameters, Plan, RowBuffer, Shape, Work};
+use crate::wire::Settled;
 
 /// Requests in flight: past this a deeper pipeline only lengthens the queue.
 const DEPTH_MAX: usize = 1024;
@@ -36,7 +37,7 @@ pub(super) struct PostgresSession {
 
 /// What a session and its lanes share.
 pub(super) struct Shared {
-    pub(super) connection: Connection,
+    pub(super) connection: Connection<Settled>,
     statements: Statements,
     /// Whose answers come next.
     queue: VecDeque<Sent>,
@@ -174,7 +175,7 @@ fn completion(token: Token, result: Result<u64>) -> Completion {
 
 impl PostgresSession {
     /// On a connection of its own.
-    pub(super) fn new(connection: Connection, plan: Plan, depth: usize) -> Self {
+    pub(super) fn new(connection: Connection<Settled>, plan: Plan, depth: usize) -> Self {
         let plan = Rc::new(plan);
         let depth = depth.clamp(1, DEPTH_MAX);
         let shared = Rc::new(RefCell::new(Shared {
@@ -305,6 +306,10 @@ impl Session for PostgresSession {
 
     fn is_broken(&self) -> bool {
         self.shared.borrow().broken.is_some()
+    }
+
+    fn waits_in_reactor(&self) -> bool {
+        self.shared.borrow().connection.is_queued()
     }
 
     fn sql(&mut self) -> Option<&mut dyn Sql> {

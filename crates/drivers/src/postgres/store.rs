@@ -151,7 +151,7 @@ fn version_of(parameter: &str, function: &str) -> String {
 impl Store for PostgresStore {
     fn session<'a>(&'a self, spec: SessionSpec<'a>) -> LocalBoxFuture<'a, Result<Box<dyn Session>>> {
         Box::pin(async move {
-            let connection = Connection::open(&self.address).await?;
+            let connection = Connection::open(&self.address).await?.settle()?;
             let plan = Plan::new(&DIALECT, spec.dataset);
             Ok(Box::new(PostgresSession::new(connection, plan, spec.depth)) as Box<dyn Session>)
         })

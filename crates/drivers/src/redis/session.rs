@@ -16,14 +16,14 @@ use super::operations;
 use super::records::{RecordKeys, ScanKeys, Step, Verb};
 use super::reply::Replies;
 use crate::resp::Framer;
-use crate::wire::Wire;
+use crate::wire::{Settled, Wire};
 
 /// Requests in flight: past this a deeper pipeline only lengthens the queue.
 const DEPTH_MAX: usize = 1024;
 
 /// One connection at work.
 pub(crate) struct RedisSession {
-    wire: Wire,
+    wire: Wire<Settled>,
     framer: Framer,
     data: Data,
     depth: usize,
@@ -58,21 +58,21 @@ impl RedisSession {
         dataset: Option<&Dataset>,
         contents: Option<Arc<Contents>>,
         depth: usize,
-    ) -> Self {
+    ) -> Result<Self> {
         let data = match (dataset, contents) {
             (_, Some(contents)) => Data::Rows(contents),
             (Some(Dataset::Records(table)), None) => Data::Records(RecordKeys::new(table.namespace.as_str())),
             _ => Data::Nothing,
         };
-        Self {
-            wire: connection.into_wire(),
+        Ok(Self {
+            wire: connection.into_wire().settle()?,
             framer: Framer::default(),
             data,
             depth: depth.clamp(1, DEPTH_MAX),
             in_flight: VecDeque::new(),
             spare: Vec::new(),
             broken: None,
-        }
+        })
     }
 
     /// Takes the first request in flight, whose replies are all there. None where it goes on.
@@ -167,6 +167,10 @@ impl Session for RedisSession {
 
     fn is_broken(&self) -> bool {
         self.broken.is_some()
+    }
+
+    fn waits_in_reactor(&self) -> bool {
+        self.wire.is_queued()
     }
 }
 

@@ -135,7 +135,7 @@ impl Store for RedisStore {
                 Some(Dataset::Operations(rows)) => Some(self.contents(rows)),
                 _ => None,
             };
-            let session = RedisSession::new(self.open().await?, spec.dataset, contents, spec.depth);
+            let session = RedisSession::new(self.open().await?, spec.dataset, contents, spec.depth)?;
             Ok(Box::new(session) as Box<dyn Session>)
         })
     }

@@ -288,6 +288,7 @@ pub(super) fn used(out: &mut String, record: &Record) {
     row("send lateness max", microseconds(lateness.max));
     row("harness floor", microseconds(generator.harness_floor_us));
     row("workers", count(u64::from(generator.workers)));
+    row("connections waited for by", generator.io.clone());
     row("connections made again", count(generator.reconnects));
     row("attempts at it that failed", count(generator.connects_failed));
     if let Some(seconds) = server.cpu_seconds {

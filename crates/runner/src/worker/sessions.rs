@@ -158,7 +158,13 @@ impl Worker<'_> {
             }
         }
         self.slots[number as usize].close();
+        self.look_where_it_waits(number);
         self.reconnect_at(number as usize, now);
+    }
+
+    /// To be called whenever a slot's connection has changed.
+    pub(super) fn look_where_it_waits(&mut self, number: u32) {
+        self.waiting_elsewhere += self.slots[number as usize].look_where_it_waits();
     }
 
     pub(super) fn reconnect_at(&mut self, number: usize, at: Nanoseconds) {
@@ -172,6 +178,7 @@ impl Worker<'_> {
         match attempt {
             Ok(session) => {
                 self.slots[number as usize].open(session, now);
+                self.look_where_it_waits(number);
                 self.offer(number);
             }
             Err(error) => {
@@ -179,6 +186,7 @@ impl Worker<'_> {
                 let slot = &mut self.slots[number as usize];
                 slot.connection = Connection::None;
                 let wait = slot.backoff.next(&mut self.random);
+                self.look_where_it_waits(number);
                 self.alarms.push(Reverse((now + wait, number, Alarm::Reconnect)));
                 self.fail_one_for(number, error, now);
             }

@@ -97,6 +97,7 @@ impl Worker<'_> {
                 self.fail(pending, now, &error.unwrap_or_else(lost_error));
             }
             self.slots[number].close();
+            self.look_where_it_waits(number as u32);
             self.reconnect_at(number, now);
         }
     }
@@ -121,14 +122,17 @@ impl Worker<'_> {
                     };
                     let store = self.spec.store;
                     self.slots[number as usize].connection = Connection::Opening(store.session(spec));
+                    self.look_where_it_waits(number);
                     self.run_soon(number);
                 }
             }
         }
     }
 
-    pub(super) fn next_deadline(&self, now: Nanoseconds) -> Nanoseconds {
+    /// When the worker must come back if nothing else wakes it, and the arrival after that, where there is one.
+    pub(super) fn next_deadline(&self, now: Nanoseconds) -> (Nanoseconds, Option<Nanoseconds>) {
         let mut deadline = self.next_tick;
+        let mut following = None;
         if let Some(Reverse((at, ..))) = self.alarms.peek() {
             deadline = deadline.min(*at);
         }
@@ -136,14 +140,21 @@ impl Worker<'_> {
             Stage::Running(running) => {
                 let end = running.end.filter(|end| *end > now);
                 deadline = deadline.min(end.unwrap_or(u64::MAX));
-                let arrival = running.schedule.as_ref().and_then(Schedule::peek);
-                if let Some(arrival) = arrival.filter(|_| end.is_none() || !self.idle_list.is_empty()) {
-                    deadline = deadline.min(running.start + arrival);
+                let is_awaited = end.is_none() || !self.idle_list.is_empty();
+                if let Some(schedule) = running.schedule.as_ref().filter(|_| is_awaited)
+                    && let Some(arrival) = schedule.peek().map(|arrival| running.start + arrival)
+                {
+                    following = if arrival <= deadline {
+                        schedule.peek_following().map(|arrival| running.start + arrival)
+                    } else {
+                        Some(arrival)
+                    };
+                    deadline = deadline.min(arrival);
                 }
             }
             Stage::Draining(end) | Stage::Stopping(end) => deadline = deadline.min(*end),
         }
-        deadline
+        (deadline, following)
     }
 
     pub(super) fn is_over(&self) -> bool {

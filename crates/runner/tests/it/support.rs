@@ -81,6 +81,7 @@ pub(crate) fn spec(url: &str, load: Load) -> RunSpec {
         instance: Arc::new(READ),
         seed: 1,
         workers: None,
+        io: runner::Io::Auto,
         blocking_client: false,
         stop: Stop::default(),
     }

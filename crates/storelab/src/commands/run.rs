@@ -123,6 +123,7 @@ fn override_load(plan: &mut Plan, flags: &LoadFlags) {
     load.sessions = flags.sessions.or(load.sessions);
     load.depth = flags.depth.or(load.depth);
     load.workers = flags.workers.or(load.workers);
+    load.io = flags.io.map(Into::into).or(load.io);
     load.think = flags.think.or(load.think);
     load.timeout = flags.timeout.or(load.timeout);
     load.drain = flags.drain.or(load.drain);
