@@ -51,6 +51,12 @@ bench-peers: compiler engines ## Measure Storelab against pgbench, sysbench and 
 bench: compiler ## Run the micro-benchmarks.
 	$(CARGO) bench --workspace --bench '*'
 
+.PHONY: miri
+miri: ## Check the memory that is shared with the kernel under Miri, where a nightly toolchain has it.
+	@if ! $(CARGO) +nightly miri --version >/dev/null 2>&1; then \
+	  echo 'not checked under Miri; install it with: rustup toolchain install nightly --component miri,rust-src' >&2; \
+	else MIRIFLAGS='-Zmiri-permissive-provenance' $(CARGO) +nightly miri test -p reactor kernel::tests; fi
+
 .PHONY: fmt
 fmt: ## Format the sources.
 	$(CARGO) fmt --all

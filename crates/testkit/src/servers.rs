@@ -1,11 +1,15 @@
 //! Servers that are started once in a test process and shared by its tests.
 
 use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use provision::{Engine, Options, Result, Server};
 
-use crate::targets::remove_files;
+use crate::targets::{folder_of_files, remove_files};
 
 /// Where this is set, an engine that is not installed is a failure: on continuous integration nothing is skipped.
 const REQUIRE_VARIABLE: &str = "STORELAB_REQUIRE_ENGINES";
@@ -15,7 +19,7 @@ const SETTINGS: &[(&str, &str, &str)] = &[("redis", "databases", "1024")];
 
 /// The shared servers by their engine's name. Statics are not dropped, so [`stop_servers`] ends them; a process that
 /// dies without it leaves them to their supervisors, which stop them then.
-static SHARED: Mutex<BTreeMap<&'static str, Server>> = Mutex::new(BTreeMap::new());
+static SHARED: Mutex<BTreeMap<String, Server>> = Mutex::new(BTreeMap::new());
 
 /// Whether an engine that is missing must fail the tests instead of skipping some.
 pub fn engines_are_required() -> bool {
@@ -31,8 +35,76 @@ pub(crate) fn shared_url(engine: &'static dyn Engine) -> Result<String> {
     }
     let server = dedicated(engine)?;
     let url = server.url().to_owned();
-    shared.insert(engine.name(), server);
+    shared.insert(engine.name().to_owned(), server);
     Ok(url)
+}
+
+/// The URL of a shared server of the engine whose connections are encrypted and whose certificate is checked, and the one
+/// by which the same server is reached in clear text.
+pub(crate) fn encrypted_url(engine: &'static dyn Engine) -> Result<(String, String)> {
+    static ENCRYPTED: Mutex<BTreeMap<&'static str, (String, String)>> = Mutex::new(BTreeMap::new());
+    let mut encrypted = ENCRYPTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(urls) = encrypted.get(engine.name()) {
+        return Ok(urls.clone());
+    }
+    let certificates = Certificates::new(engine)?;
+    let [certificate, key] = [&certificates.certificate, &certificates.key].map(|path| path.display().to_string());
+    // Where a server encrypts on a port of its own, that is the one to be reached.
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map(|address| address.port());
+    let port = port.expect("loopback has a free port").to_string();
+    let (settings, own_port): (&[(&str, &str)], _) = match engine.name() {
+        "mariadb" => (&[("ssl-cert", &certificate), ("ssl-key", &key)], None),
+        "postgres" => (&[("ssl", "on"), ("ssl_cert_file", &certificate), ("ssl_key_file", &key)], None),
+        _ => (
+            &[
+                ("tls-port", &port),
+                ("tls-cert-file", &certificate),
+                ("tls-key-file", &key),
+                ("tls-auth-clients", "no"),
+            ],
+            Some(port.as_str()),
+        ),
+    };
+    let server = with_settings(engine, settings)?;
+    let mut url = format!("{}?tls=verify&tls_ca={certificate}", server.url());
+    if let Some(own_port) = own_port {
+        let plain = server.port().to_string();
+        url = url.replacen(&format!(":{plain}"), &format!(":{own_port}"), 1);
+    }
+    let urls = (url, server.url().to_owned());
+    SHARED.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("{} encrypted", engine.name()), server);
+    encrypted.insert(engine.name(), urls.clone());
+    Ok(urls)
+}
+
+/// A certificate for loopback, and its key, in files that the engine's servers can read and nobody else.
+struct Certificates {
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl Certificates {
+    fn new(engine: &'static dyn Engine) -> Result<Self> {
+        let folder = folder_of_files();
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a name that can be certified");
+        let write = |extension: &str, text: String| {
+            let path = folder.join(format!("{}.{extension}", engine.name()));
+            fs::write(&path, text).expect("the folder is ours");
+            path
+        };
+        let files =
+            Self { certificate: write("crt", made.cert.pem()), key: write("key", made.signing_key.serialize_pem()) };
+        // Some servers want a key to be theirs alone: it is given to whom servers run as.
+        fs::set_permissions(&files.key, Permissions::from_mode(0o600)).expect("the file is ours");
+        let url = shared_url(engine)?;
+        debug_assert!(!url.is_empty(), "it runs");
+        let shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = shared.get(engine.name()) {
+            let process = fs::metadata(format!("/proc/{}", server.process_id())).expect("it runs");
+            chown(&files.key, Some(process.uid()), Some(process.gid())).expect("whoever starts servers may give files");
+        }
+        Ok(files)
+    }
 }
 
 /// A server of one's own, to be killed or paused; it stops when it is dropped.
@@ -40,8 +112,16 @@ pub(crate) fn shared_url(engine: &'static dyn Engine) -> Result<String> {
 /// # Errors
 /// As [`Server::start`].
 pub fn dedicated(engine: &'static dyn Engine) -> Result<Server> {
+    with_settings(engine, &[])
+}
+
+fn with_settings(engine: &'static dyn Engine, settings: &[(&str, &str)]) -> Result<Server> {
     let wanted = SETTINGS.iter().filter(|(name, ..)| *name == engine.name());
-    let settings = wanted.map(|(_, setting, value)| ((*setting).to_owned(), (*value).to_owned())).collect();
+    let settings = wanted
+        .map(|(_, setting, value)| (setting, value))
+        .chain(settings.iter().map(|(setting, value)| (setting, value)))
+        .map(|(setting, value)| ((*setting).to_owned(), (*value).to_owned()))
+        .collect();
     Server::start(engine, &Options { settings, ..Options::default() })
 }
 

@@ -1,5 +1,7 @@
 //! Which real targets there are for a driver.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +10,7 @@ use provision::{Engine, Error, Home};
 use store::{Capability, Driver};
 use tempfile::TempDir;
 
-use crate::servers::shared_url;
+use crate::servers::{encrypted_url, shared_url};
 
 /// The folder of all files that targets are; removed by [`remove_files`].
 static FOLDER: Mutex<Option<TempDir>> = Mutex::new(None);
@@ -34,8 +36,21 @@ pub struct Missing {
 /// A target, which may be a server that is not started before its URL is asked for.
 #[derive(Debug, Clone)]
 pub struct TestTarget {
-    name: &'static str,
+    name: String,
     place: Place,
+    way: Way,
+}
+
+/// How a target's connections go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Way {
+    /// In clear text, through the runtime's poller.
+    #[default]
+    Poller,
+    /// In clear text, through the thread's reactor.
+    Reactor,
+    /// Encrypted.
+    Encrypted,
 }
 
 #[derive(Debug, Clone)]
@@ -51,9 +66,28 @@ enum Place {
 }
 
 impl TestTarget {
-    /// Short: `throw_away`, `file`, an engine's name, or `given`.
-    pub fn name(&self) -> &'static str {
-        self.name
+    /// Short: `throw_away`, `file`, an engine's name, or `given`; with the way, where it is not the usual one.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How its connections go.
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
+    /// The same over connections that go another way; none where it is not a server of ours, which has no other.
+    pub fn by(&self, way: Way) -> Option<Self> {
+        let name = match way {
+            Way::Poller => self.name.clone(),
+            Way::Reactor => format!("{}_by_reactor", self.name),
+            Way::Encrypted => format!("{}_encrypted", self.name),
+        };
+        matches!(self.place, Place::Engine(_)).then(|| Self { name, place: self.place.clone(), way })
+    }
+
+    fn usual(name: &str, place: Place) -> Self {
+        Self { name: name.to_owned(), place, way: Way::default() }
     }
 
     /// The URL, **with a password where there is one**. Starts the shared server where it does not run yet.
@@ -64,7 +98,19 @@ impl TestTarget {
         match &self.place {
             Place::Embedded(url) | Place::Given(url) => Ok(url.clone()),
             Place::File { scheme, path } => Ok(format!("{scheme}:{}", path.display())),
+            Place::Engine(engine) if self.way == Way::Encrypted => encrypted_url(*engine).map(|(url, _)| url),
             Place::Engine(engine) => shared_url(*engine),
+        }
+    }
+
+    /// The URL by which the same data is reached in clear text.
+    ///
+    /// # Errors
+    /// As [`url`](Self::url).
+    pub fn clear_url(&self) -> Result<String, Error> {
+        match &self.place {
+            Place::Engine(engine) if self.way == Way::Encrypted => encrypted_url(*engine).map(|(_, clear)| clear),
+            _ => self.url(),
         }
     }
 
@@ -97,14 +143,14 @@ pub fn targets(driver: &dyn Driver) -> Targets {
     let scheme = driver.schemes()[0];
     if driver.capabilities().has(Capability::Embedded) {
         let place = Place::Embedded(format!("{scheme}:"));
-        targets.available.push(TestTarget { name: "throw_away", place });
+        targets.available.push(TestTarget::usual("throw_away", place));
         if driver.capabilities().has(Capability::Durable) {
-            targets.available.push(TestTarget { name: "file", place: Place::File { scheme, path: new_file() } });
+            targets.available.push(TestTarget::usual("file", Place::File { scheme, path: new_file() }));
         }
     }
     for engine in provision::ENGINES.iter().filter(|engine| driver.schemes().contains(&engine.scheme())) {
         match Home::locate().and_then(|home| engine.find(&home)) {
-            Ok(_) => targets.available.push(TestTarget { name: engine.name(), place: Place::Engine(*engine) }),
+            Ok(_) => targets.available.push(TestTarget::usual(engine.name(), Place::Engine(*engine))),
             Err(error) => {
                 let hint = error.hint().map(|hint| format!("; hint: {hint}")).unwrap_or_default();
                 targets.missing.push(Missing { name: engine.name(), reason: format!("{error}{hint}") });
@@ -113,7 +159,7 @@ pub fn targets(driver: &dyn Driver) -> Targets {
     }
     let variable = format!("TESTKIT_{}_URL", driver.name().to_ascii_uppercase());
     if let Ok(url) = std::env::var(variable) {
-        targets.available.push(TestTarget { name: "given", place: Place::Given(url) });
+        targets.available.push(TestTarget::usual("given", Place::Given(url)));
     }
     targets
 }
@@ -121,12 +167,19 @@ pub fn targets(driver: &dyn Driver) -> Targets {
 /// The path of a file that does not exist, in a folder that goes with [`remove_files`].
 fn new_file() -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
+    folder_of_files().join(format!("{}.db", COUNT.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// A folder that goes with [`remove_files`]; servers, which run as another user, may look into it.
+pub(crate) fn folder_of_files() -> PathBuf {
     let mut folder = FOLDER.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = folder.get_or_insert_with(|| {
         let made = tempfile::Builder::new().prefix("storelab-testkit-").tempdir();
-        made.expect("a test needs a folder for temporary files")
+        let made = made.expect("a test needs a folder for temporary files");
+        fs::set_permissions(made.path(), Permissions::from_mode(0o755)).expect("the folder is ours");
+        made
     });
-    folder.path().join(format!("{}.db", COUNT.fetch_add(1, Ordering::Relaxed)))
+    folder.path().to_owned()
 }
 
 /// Removes all files that were targets.

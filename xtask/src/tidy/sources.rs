@@ -21,6 +21,10 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("\t", "indent with spaces, and write \\t in strings"),
 ];
 
+/// The attributes by which a file is let off the ban on unsafe code, and the one file that may have it.
+const UNSAFE: &str = concat!("unsafe", "_code");
+const UNSAFE_OWNER: &str = "crates/reactor/src/kernel.rs";
+
 /// Where no product is named (ARCHITECTURE.md).
 const NAMELESS: &str = "crates/store/src/";
 
@@ -73,6 +77,12 @@ pub(super) fn check(file: &File) -> Vec<Finding> {
             findings.push(file.finding(index + 1, format!("`{}`: {remedy}", text.escape_debug())));
         }
     }
+    if file.path != UNSAFE_OWNER
+        && let Some(line) = file.text.lines().position(|line| line.contains(UNSAFE))
+    {
+        let message = format!("only {UNSAFE_OWNER} shares memory with the kernel: find a safe way");
+        findings.push(file.finding(line + 1, message));
+    }
     findings.extend(check_products(file));
     findings
 }
@@ -114,6 +124,8 @@ mod tests {
             ("a.rs", long.as_str(), Some("a.rs:701: 701 lines")),
             ("a.rs", task.as_str(), Some("a.rs:2: `TO")),
             ("a.rs", "//! x\n\tlet y;\n", Some("a.rs:2: `\\t`: indent")),
+            ("a.rs", concat!("//! x\n#![expect(unsafe", "_code)]\n"), Some("a.rs:2: only crates/reactor")),
+            (UNSAFE_OWNER, concat!("//! x\n#![expect(unsafe", "_code)]\n"), None),
             ("a.rs", "//! x\n// Redis\n", None),
             ("crates/store/src/a.rs", "//! x\n// As Redis does.\n", Some("a.rs:2: `Redis` is a product")),
             ("crates/store/src/a.rs", "//! x\n#[cfg(test)]\n// As Redis does.\n", None),

@@ -25,6 +25,8 @@ pub(crate) struct Lab {
     pub(crate) store: Arc<dyn Store>,
     /// What reaches the same data once more; none for stores that live with their connection.
     pub(crate) url: String,
+    /// The same in clear text, for those that speak for themselves.
+    clear_url: String,
     /// What the target's server is made by, where it is a server of ours.
     pub(crate) engine: Option<&'static dyn Engine>,
     namespaces: Mutex<Vec<Namespace>>,
@@ -47,7 +49,13 @@ impl Lab {
     pub(crate) async fn open(driver: &'static dyn Driver, target: &TestTarget, url: &str, alone: bool) -> Self {
         let url = if alone { own_database(driver, target, url).await } else { url.to_owned() };
         let store = connect(&url).await.expect("the target can be reached");
-        Self { driver, store, url, engine: target.engine(), namespaces: Mutex::default() }
+        let mut clear_url = target.clear_url().expect("it was reached");
+        if alone && let Ok(mut clear) = url::Url::parse(&clear_url) {
+            let own = url::Url::parse(&url).expect("it was reached by it");
+            clear.set_path(own.path());
+            clear_url = clear.into();
+        }
+        Self { driver, store, url, clear_url, engine: target.engine(), namespaces: Mutex::default() }
     }
 
     /// Leaves nothing of the trial behind.
@@ -70,6 +78,11 @@ impl Lab {
     /// The target, taken apart.
     pub(crate) fn target(&self) -> Target {
         Target::parse(&self.url).expect("it was reached by it")
+    }
+
+    /// The target in clear text, taken apart.
+    pub(crate) fn clear_target(&self) -> Target {
+        Target::parse(&self.clear_url).expect("it is one of ours")
     }
 
     /// A namespace of this trial's own.

@@ -25,6 +25,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
 use store::Driver;
+use testkit::Way;
 
 use crate::sentence::Sentence;
 
@@ -51,6 +52,9 @@ fn trials() -> Vec<Trial> {
         let targets = testkit::targets(driver);
         for target in &targets.available {
             trials.extend(sentences(driver).into_iter().map(|sentence| sentence.trial(driver, target)));
+            for other in [Way::Reactor, Way::Encrypted].into_iter().filter_map(|way| target.by(way)) {
+                trials.extend(sentences_of_sessions(driver).into_iter().map(|sentence| sentence.trial(driver, &other)));
+            }
         }
         for missing in &targets.missing {
             trials.extend(sentences(driver).into_iter().map(|sentence| sentence.missing(driver, missing)));
@@ -65,9 +69,15 @@ fn sentences(driver: &'static dyn Driver) -> Vec<Sentence> {
     sentences.extend(addresses::sentences(driver));
     sentences.extend(faults::sentences(driver));
     sentences.extend(loading::sentences(driver));
-    sentences.extend(sessions::sentences(driver));
-    sentences.extend(sql::sentences(driver));
     sentences.extend(ownership::sentences(driver));
+    sentences.extend(sentences_of_sessions(driver));
+    sentences
+}
+
+/// Of these, what it says about sessions, which may go several ways.
+fn sentences_of_sessions(driver: &'static dyn Driver) -> Vec<Sentence> {
+    let mut sentences = sessions::sentences(driver);
+    sentences.extend(sql::sentences(driver));
     if !KEEPS_NOTHING.contains(&driver.name()) {
         sentences.extend(records::sentences(driver));
         sentences.extend(model::sentences(driver));

@@ -24,7 +24,7 @@ impl Raw {
         if lab.has(Capability::Sql) {
             return Some(Self::Sql(lab.session(None, 1).await));
         }
-        (lab.driver.name() == "redis").then(|| Self::Redis(Commands::connect(&lab.target())))
+        (lab.driver.name() == "redis").then(|| Self::Redis(Commands::connect(&lab.clear_target())))
     }
 
     /// Runs a statement that must succeed; its rows.

@@ -1,11 +1,13 @@
 //! A sentence of the contract, and how it becomes a trial on a target.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
 use libtest_mimic::{Completion, Failed, Trial};
+use reactor::Reactor;
 use store::{Driver, LocalBoxFuture};
-use testkit::TestTarget;
-use tokio::runtime::{Builder, Runtime};
+use testkit::{TestTarget, Way};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use crate::lab::Lab;
 
@@ -73,8 +75,23 @@ impl Sentence {
             return Ok(Completion::ignored_with("needs a database of its own"));
         }
         let url = target.url()?;
+        let reactor = match target.way() {
+            Way::Reactor => match Reactor::new() {
+                Ok(reactor) => Some(reactor),
+                Err(error) => return Ok(Completion::ignored_with(format!("the kernel has no io_uring for us: {error}"))),
+            },
+            Way::Poller | Way::Encrypted => None,
+        };
+        let _current = reactor.as_ref().map(Reactor::enter);
         let runtime = runtime();
         let trial = async {
+            if let Some(reactor) = reactor.clone() {
+                tokio::task::spawn_local(async move {
+                    loop {
+                        poll_fn(|context| reactor.poll_round(context)).await.expect("the kernel goes on");
+                    }
+                });
+            }
             let lab = Lab::open(driver, target, &url, self.alone).await;
             let completion = (self.run)(&lab).await;
             lab.close().await;
@@ -87,6 +104,7 @@ impl Sentence {
 }
 
 /// What a worker's thread runs.
-pub(crate) fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().expect("a thread can have a runtime")
+pub(crate) fn runtime() -> LocalRuntime {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    runtime.expect("a thread can have a runtime")
 }
