@@ -26,6 +26,7 @@ pub(crate) fn harness_floor_us(runtime: &tokio::runtime::LocalRuntime) -> Result
         seed: 0,
         workers: Some(NonZeroU32::MIN),
         io: runner::Io::Auto,
+        pin: false,
         blocking_client: false,
         stop: Stop::default(),
     };

@@ -102,6 +102,9 @@ pub struct LoadPlan {
     /// How connections are waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub io: Option<IoPlan>,
+    /// Whether each worker keeps to a processor of its own, in turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<bool>,
     /// What a client waits between an answer and its next request, in closed phases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub think: Option<Span>,

@@ -267,6 +267,7 @@ fn measure_started(
         seed: spec.seed,
         workers: spec.load_plan.workers,
         io: spec.load_plan.io.unwrap_or_default().into(),
+        pin: spec.load_plan.pin.unwrap_or_default(),
         blocking_client: spec.driver.capabilities().has(Capability::BlockingClient),
         stop: stop.clone(),
     };

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use reactor::Reactor;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use stats::Histogram;
 use store::{Error, Result, Store};
 use tokio::runtime::{Builder, LocalOptions};
@@ -67,6 +68,8 @@ pub struct RunSpec {
     pub workers: Option<NonZeroU32>,
     /// How connections are waited for.
     pub io: Io,
+    /// Whether each worker keeps to a processor of its own, in turn.
+    pub pin: bool,
     /// Whether the store's client blocks its thread.
     pub blocking_client: bool,
     /// Ends the run early.
@@ -177,7 +180,8 @@ fn work(spec: &RunSpec, share: Share, outbox: &Outbox, returned: Receiver<Operat
             return;
         }
     };
-    let reactor = match reactor(spec) {
+    let prepared = if spec.pin { pin(share.index) } else { Ok(()) };
+    let reactor = match prepared.and_then(|()| reactor(spec)) {
         Ok(reactor) => reactor,
         Err(error) => {
             outbox.send(Message::Connected(Err(error)));
@@ -236,6 +240,18 @@ fn work(spec: &RunSpec, share: Share, outbox: &Outbox, returned: Receiver<Operat
     if let Some(outcome) = outcome {
         outbox.send(Message::Done(Box::new(outcome)));
     }
+}
+
+/// Keeps this thread to one of the processors that it may use.
+fn pin(index: u32) -> Result<()> {
+    let refused = |source| {
+        Error::config("a worker could not be kept to a processor").with_hint("run without --pin").with_source(source)
+    };
+    let allowed = sched_getaffinity(None).map_err(refused)?;
+    let processors: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|processor| allowed.is_set(*processor)).collect();
+    let mut own = CpuSet::new();
+    own.set(processors[index as usize % processors.len()]);
+    sched_setaffinity(None, &own).map_err(refused)
 }
 
 /// The thread's reactor, where there is to be one.

@@ -129,6 +129,10 @@ pub(crate) struct LoadFlags {
     #[arg(long)]
     pub(crate) io: Option<IoArgument>,
 
+    /// Keep each worker to a processor of its own, in turn.
+    #[arg(long)]
+    pub(crate) pin: bool,
+
     /// Operations a second, whatever the answers do (an open load): `5000/s`. Without it each session asks again once it
     /// has an answer (a closed load).
     #[arg(long, value_name = "R")]

@@ -82,6 +82,7 @@ pub(crate) fn spec(url: &str, load: Load) -> RunSpec {
         seed: 1,
         workers: None,
         io: runner::Io::Auto,
+        pin: false,
         blocking_client: false,
         stop: Stop::default(),
     }

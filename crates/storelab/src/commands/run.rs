@@ -124,6 +124,7 @@ fn override_load(plan: &mut Plan, flags: &LoadFlags) {
     load.depth = flags.depth.or(load.depth);
     load.workers = flags.workers.or(load.workers);
     load.io = flags.io.map(Into::into).or(load.io);
+    load.pin = flags.pin.then_some(true).or(load.pin);
     load.think = flags.think.or(load.think);
     load.timeout = flags.timeout.or(load.timeout);
     load.drain = flags.drain.or(load.drain);

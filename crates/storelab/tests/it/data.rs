@@ -1,6 +1,6 @@
 //! Data that stay: `load`, runs that use them, `clean`.
 
-use crate::support::{Lab, text};
+use crate::support::{Lab, assert_exact, skipped, text};
 
 #[test]
 fn rows_loaded_once_serve_operations_of_any_seed() {
@@ -37,4 +37,27 @@ fn loaded_data_are_used_again_and_cleaned_by_the_manifest() {
     let ran = lab.run(&["run", &url, "--workload", "ycsb:a", "--operations", "300"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(count("storelab"), 0, "a run takes out what it loaded itself");
+}
+
+#[test]
+fn connections_go_the_way_that_is_asked_for_and_bring_the_same() {
+    let lab = Lab::new();
+    for engine in ["mariadb", "postgres", "redis"] {
+        let Some(server) = lab.server(engine) else { continue };
+        let work = ["--workload", "ycsb:a", "--set", "records=2000", "--seed", "7", "--operations", "5000", "--pin", "--json"];
+        for io in ["epoll", "io_uring"] {
+            let load: [&[&str]; 2] = [&["--sessions", "40"], &["--sessions", "4", "--rate", "20000/s"]];
+            for load in load {
+                let ended = lab.run(&[&["run", server.url(), "--io", io][..], &work, load].concat());
+                if ended.stderr.contains("io_uring is not to be had") {
+                    skipped("the kernel has no io_uring for us");
+                    continue;
+                }
+                let record = ended.record();
+                assert_exact(&record);
+                assert_eq!(record["accounting"]["succeeded"], 5000, "{engine} by {io}: {record}");
+                assert_eq!(record["generator"]["io"], io, "{engine}");
+            }
+        }
+    }
 }
