@@ -1,5 +1,7 @@
 //! Every operation, the verbs and the manifest against a real server, as a user that has one database.
 
+mod wire;
+
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::OnceLock;
