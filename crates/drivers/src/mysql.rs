@@ -22,6 +22,9 @@ mod value;
 
 use std::sync::Arc;
 
+// `mysql_common` does not build without a zlib, and leaves the choice to others.
+use flate2 as _;
+
 use ::store::{
     Capabilities, Capability, Driver, LocalBoxFuture, Lookup, Operation, Result, Store, Target, TargetOption,
 };
