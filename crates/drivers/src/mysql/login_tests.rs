@@ -1,10 +1,14 @@
 //! Greetings and proofs, against servers that follow a script.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
+use std::sync::Arc;
 
 use ::store::{ErrorKind, Target};
 use proptest::prelude::*;
+use rustls::crypto::ring;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::*;
 
@@ -24,7 +28,6 @@ const NONCE: &[u8; 20] = b"abcdefghijklmnopqrst";
 fn greeting(plugin: &str, of_mariadb: u32) -> Vec<u8> {
     let mut capabilities = CapabilityFlags::all();
     capabilities.set(CapabilityFlags::CLIENT_LONG_PASSWORD, of_mariadb == 0);
-    capabilities.remove(CapabilityFlags::CLIENT_SSL);
     let [a, b, c, d] = capabilities.bits().to_le_bytes();
     let mut payload = b"\x0a8.0.33\0\x01\0\0\0".to_vec();
     payload.extend_from_slice(&NONCE[..8]);
@@ -89,7 +92,7 @@ enum Step {
 }
 
 /// Sends or takes one payload.
-fn play(stream: &mut TcpStream, step: &Step, sequence: &mut u8) {
+fn play(stream: &mut (impl Read + Write), step: &Step, sequence: &mut u8) {
     match step {
         Step::Say(payload) => {
             let mut bytes = Vec::new();
@@ -109,21 +112,51 @@ fn play(stream: &mut TcpStream, step: &Step, sequence: &mut u8) {
     }
 }
 
-/// Enters a server that follows the script.
-async fn enter_scripted(script: Vec<Step>) -> Result<Spoken> {
+/// Enters a server that follows the script; after its first two steps encrypted, where there is a configuration.
+async fn enter_scripted(script: Vec<Step>, encryption: Option<Arc<ServerConfig>>) -> Result<Spoken> {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("bound").port();
+    let tls = if encryption.is_some() { "insecure" } else { "off" };
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("accepted");
         let mut sequence = 0;
-        for step in &script {
+        let (clear, encrypted) = script.split_at(if encryption.is_some() { 2 } else { script.len() });
+        for step in clear {
             play(&mut stream, step, &mut sequence);
         }
+        if let Some(configuration) = encryption {
+            let connection = ServerConnection::new(configuration).expect("valid");
+            let mut stream = StreamOwned::new(connection, stream);
+            for step in encrypted {
+                play(&mut stream, step, &mut sequence);
+            }
+        }
     });
-    let target = Target::parse(&format!("mysql://u:secret@127.0.0.1:{port}/d")).expect("valid");
+    let target = Target::parse(&format!("mysql://u:secret@127.0.0.1:{port}/d?tls={tls}")).expect("valid");
     let entered = enter(&Address::of(&target).expect("valid")).await.map(|(_, spoken)| spoken);
     server.join().expect("the script was followed");
     entered
+}
+
+#[tokio::test]
+async fn an_encrypted_connection_is_given_the_password_itself() {
+    let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("made");
+    let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).expect("a key");
+    let configuration = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has them")
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .expect("valid");
+    let script = vec![
+        Step::Say(greeting("caching_sha2_password", 0)),
+        Step::Hear(Some(32), Vec::new()),
+        Step::Hear(None, b"caching_sha2_password\0".to_vec()),
+        Step::Say(vec![MORE, SHA2_PASSWORD_WANTED]),
+        Step::Hear(Some(7), b"secret\0".to_vec()),
+        Step::Say(vec![OK, 0, 0, 2, 0, 0, 0]),
+    ];
+    enter_scripted(script, Some(Arc::new(configuration))).await.expect("let in");
 }
 
 #[tokio::test]
@@ -151,7 +184,7 @@ async fn passwords_are_proved_as_the_server_asks() {
         ],
         vec![greet("caching_sha2_password"), introduced(&sha2), switch(NATIVE), Step::Hear(Some(20), native), done],
     ] {
-        assert!(enter_scripted(script).await.expect("let in").without_eof);
+        assert!(enter_scripted(script, None).await.expect("let in").without_eof);
     }
     for (script, told) in [
         (vec![Step::Say(b"\xff\x10\x04Too many connections".to_vec())], "error 1040"),
@@ -160,7 +193,7 @@ async fn passwords_are_proved_as_the_server_asks() {
         (vec![greet("unheard_of"), introduced(b""), Step::Say(vec![7])], "does not speak"),
         ([&asked_for_key[..], &[Step::Say(b"\x01no key".to_vec())]].concat(), "RSA key"),
     ] {
-        let error = enter_scripted(script).await.expect_err(told);
+        let error = enter_scripted(script, None).await.expect_err(told);
         assert_eq!((error.kind(), error.hint().is_some()), (ErrorKind::Rejected, true), "{error}");
         assert!(error.to_string().contains(told) && !format!("{error:?}").contains("secret"), "{error}");
     }
