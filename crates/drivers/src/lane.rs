@@ -1,17 +1,13 @@
 //! Turns an asynchronous client library into a [`Session`] without a boxed future per call.
 //!
 //! A *lane* is one future, boxed once when the session is opened, that serves one request after another: it takes a
-//! request out of its [`Slot`], runs it through the library and puts rows and outcome back. A session has as many
-//! lanes as it can have requests in flight. All buffers are reused.
+//! request out of its [`Slot`], runs it through the library and puts rows and outcome back. All buffers are reused.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 
-use futures_util::task::AtomicWaker;
 use store::{
     Completion, Error, ErrorKind, Fields, LocalBoxFuture, Outcome, Request, Result, Rows, Session, Sql, StatementId,
     Token, Values,
@@ -25,7 +21,7 @@ pub(crate) trait LaneClient {
     /// request succeeded.
     async fn run(&mut self, request: &Request<'_>, rows: &mut RowBuffer) -> Result<Outcome>;
 
-    /// Prepares a statement for all lanes of the session.
+    /// Prepares a statement.
     async fn prepare(&mut self, text: &str) -> Result<StatementId>;
 
     /// Whether the connection is gone.
@@ -176,81 +172,35 @@ impl OwnedRequest {
     }
 }
 
-/// A session over lanes: its depth is their number.
+/// A session with one lane, and so with one request in flight.
 pub(crate) struct LaneSession {
-    lanes: Vec<Lane>,
-    /// Lanes without a request.
-    free: Vec<u32>,
-    ready: Arc<ReadySet>,
-    /// Where the search for a lane that can go on begins, so that none is starved.
-    next: usize,
+    future: LocalBoxFuture<'static, ()>,
+    slot: Rc<Slot>,
+    /// Of the request in flight.
+    token: Option<Token>,
     /// Why the connection is gone.
     broken: Option<Error>,
     placeholder: Placeholder,
 }
 
-struct Lane {
-    future: LocalBoxFuture<'static, ()>,
-    slot: Rc<Slot>,
-    waker: Waker,
-    token: Option<Token>,
-}
-
 impl LaneSession {
-    /// A session of `depth` lanes (at least 1); `open` makes the future of a lane, which ends in [`serve`].
-    pub(crate) fn new(
-        depth: usize,
-        placeholder: Placeholder,
-        mut open: impl FnMut(Rc<Slot>) -> LocalBoxFuture<'static, ()>,
-    ) -> Self {
-        let depth = depth.max(1);
-        let words = depth.div_ceil(u64::BITS as usize);
-        let ready =
-            Arc::new(ReadySet { parent: AtomicWaker::new(), words: (0..words).map(|_| AtomicU64::new(0)).collect() });
-        let lanes = (0..depth)
-            .map(|index| {
-                let slot = Rc::new(Slot::default());
-                let waker = Waker::from(Arc::new(LaneWaker { index, ready: Arc::clone(&ready) }));
-                Lane { future: open(Rc::clone(&slot)), slot, waker, token: None }
-            })
-            .collect();
-        Self { lanes, free: (0..depth as u32).rev().collect(), ready, next: 0, broken: None, placeholder }
+    /// A session whose lane `open` makes: a future that ends in [`serve`].
+    pub(crate) fn new(placeholder: Placeholder, open: impl FnOnce(Rc<Slot>) -> LocalBoxFuture<'static, ()>) -> Self {
+        let slot = Rc::new(Slot::default());
+        Self { future: open(Rc::clone(&slot)), slot, token: None, broken: None, placeholder }
     }
 
-    /// Polls one lane; true where its request has ended. A single lane uses the caller's own waker.
-    fn poll_lane(&mut self, index: usize, context: &mut Context<'_>) -> bool {
-        let single = self.lanes.len() == 1;
-        let lane = &mut self.lanes[index];
-        let ended = if single {
-            lane.future.as_mut().poll(context)
-        } else {
-            lane.future.as_mut().poll(&mut Context::from_waker(&lane.waker))
-        };
-        if ended.is_ready() && self.broken.is_none() {
+    /// Lets the lane go on; true where its request has ended.
+    fn poll_lane(&mut self, context: &mut Context<'_>) -> bool {
+        if self.broken.is_none() && self.future.as_mut().poll(context).is_ready() {
             self.broken = Some(Error::unreachable("the connection has ended"));
         }
-        lane.slot.0.borrow().result.is_some()
+        self.broken.is_some() || self.slot.0.borrow().result.is_some()
     }
 
-    /// A lane whose request has ended, found by polling those that were woken.
-    fn poll_ended(&mut self, context: &mut Context<'_>) -> Option<usize> {
-        if self.lanes.len() == 1 {
-            return (self.lanes[0].token.is_some() && self.poll_lane(0, context)).then_some(0);
-        }
-        self.ready.parent.register(context.waker());
-        while let Some(index) = self.ready.take(self.next) {
-            self.next = index + 1;
-            if self.lanes[index].token.is_some() && self.poll_lane(index, context) {
-                return Some(index);
-            }
-        }
-        None
-    }
-
-    fn complete(&mut self, index: usize, rows: &mut dyn Rows) -> Completion {
-        let lane = &mut self.lanes[index];
-        let token = lane.token.take().expect("only lanes with a request complete");
-        let mut state = lane.slot.0.borrow_mut();
+    fn complete(&mut self, token: Token, rows: &mut dyn Rows) -> Completion {
+        self.token = None;
+        let mut state = self.slot.0.borrow_mut();
         let result = state.result.take().unwrap_or_else(|| {
             Err(self.broken.as_ref().map_or_else(|| Error::bug("a lane without an end"), Error::repeated))
         });
@@ -261,13 +211,11 @@ impl LaneSession {
             }
             Err(_) => {}
         }
-        drop(state);
-        self.free.push(index as u32);
         Completion { token, result }
     }
 }
 
-/// What requests that were in flight beside the one that met the loss are told.
+/// What requests after the one that met the loss are told.
 fn lost(error: &Error) -> Error {
     if error.kind() == ErrorKind::Unreachable {
         error.repeated()
@@ -278,36 +226,27 @@ fn lost(error: &Error) -> Error {
 
 impl Session for LaneSession {
     fn depth(&self) -> usize {
-        self.lanes.len()
+        1
     }
 
     fn in_flight(&self) -> usize {
-        self.lanes.len() - self.free.len()
+        usize::from(self.token.is_some())
     }
 
     fn submit(&mut self, token: Token, request: &Request<'_>) -> Result<()> {
-        let index = self.free.pop().ok_or_else(|| Error::bug("more requests than the session's depth"))? as usize;
-        let lane = &mut self.lanes[index];
-        let mut state = lane.slot.0.borrow_mut();
+        if self.token.is_some() {
+            return Err(Error::bug("more requests than the session's depth"));
+        }
+        let mut state = self.slot.0.borrow_mut();
         state.request.set(request);
         state.submitted = true;
-        lane.token = Some(token);
-        self.ready.set(index);
+        self.token = Some(token);
         Ok(())
     }
 
     fn poll_completion(&mut self, context: &mut Context<'_>, rows: &mut dyn Rows) -> Poll<Completion> {
-        if self.broken.is_none()
-            && let Some(index) = self.poll_ended(context)
-        {
-            return Poll::Ready(self.complete(index, rows));
-        }
-        if self.broken.is_some()
-            && let Some(index) = self.lanes.iter().position(|lane| lane.token.is_some())
-        {
-            return Poll::Ready(self.complete(index, rows));
-        }
-        Poll::Pending
+        let Some(token) = self.token else { return Poll::Pending };
+        if self.poll_lane(context) { Poll::Ready(self.complete(token, rows)) } else { Poll::Pending }
     }
 
     fn is_broken(&self) -> bool {
@@ -323,9 +262,8 @@ impl Sql for LaneSession {
     fn prepare<'a>(&'a mut self, statement: &'a str) -> LocalBoxFuture<'a, Result<StatementId>> {
         Box::pin(async move {
             self.submit(0, &Request::Rollback)?;
-            let index = self.lanes.iter().position(|lane| lane.token.is_some()).expect("one was just submitted");
             {
-                let mut state = self.lanes[index].slot.0.borrow_mut();
+                let mut state = self.slot.0.borrow_mut();
                 state.request.kind = Kind::Prepare;
                 state.request.text.push_str(statement);
             }
@@ -336,52 +274,6 @@ impl Sql for LaneSession {
 
     fn placeholder(&self, number: usize) -> String {
         self.placeholder.number(number)
-    }
-}
-
-/// Which lanes can go on: a bit each.
-#[derive(Debug)]
-struct ReadySet {
-    parent: AtomicWaker,
-    words: Box<[AtomicU64]>,
-}
-
-impl ReadySet {
-    fn set(&self, index: usize) {
-        self.words[index / 64].fetch_or(1 << (index % 64), Ordering::AcqRel);
-    }
-
-    /// Takes out one index: the first from `start` on, else the first of all.
-    fn take(&self, start: usize) -> Option<usize> {
-        let first = start / 64 % self.words.len();
-        let mask = u64::MAX << (start % 64);
-        // The word of `start` comes first with its upper bits and last with all of them.
-        (0..=self.words.len()).find_map(|step| {
-            let word = (first + step) % self.words.len();
-            let bits = self.words[word].load(Ordering::Acquire) & if step == 0 { mask } else { u64::MAX };
-            if bits == 0 {
-                return None;
-            }
-            let bit = bits.trailing_zeros() as usize;
-            self.words[word].fetch_and(!(1 << bit), Ordering::AcqRel);
-            Some(word * 64 + bit)
-        })
-    }
-}
-
-struct LaneWaker {
-    index: usize,
-    ready: Arc<ReadySet>,
-}
-
-impl Wake for LaneWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.ready.set(self.index);
-        self.ready.parent.wake();
     }
 }
 

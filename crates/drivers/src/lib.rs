@@ -4,8 +4,8 @@
 
 #[cfg(feature = "relational")]
 #[cfg_attr(
-    not(any(feature = "mysql", feature = "sqlite", test)),
-    expect(dead_code, reason = "PostgreSQL has sessions of its own and only runs operations through its traits")
+    not(any(feature = "sqlite", test)),
+    expect(dead_code, reason = "other drivers have sessions of their own and only run operations through its traits")
 )]
 mod lane;
 mod memory;
@@ -24,7 +24,7 @@ mod resp;
 mod sqlite;
 #[cfg(feature = "tls")]
 mod tls;
-#[cfg(any(feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "redis"))]
 mod wire;
 
 use store::{Driver, Error, Result, Target, did_you_mean};

@@ -1,20 +1,29 @@
 //! `MySQL` and `MariaDB`: one wire, and a [`Quirks`](dialect::Quirks) value for what the products do differently.
 //!
 //! - `dialect`: what each product writes otherwise, chosen by the version that the server states.
-//! - `connection`: how a server is entered; `error`: what it refuses, sorted by who must act.
-//! - `statements`: how a connection runs statements; `store`: what is made, loaded, counted and dropped.
+//! - `address`: where a server is; `login`: how it is entered; `connection`: asking it one thing after the other.
+//! - `packet`: the protocol's packets; `value`: what is in them; `statement`: prepared statements; `error`: refusals.
+//! - `session`: the hot path; `store`: what is made, loaded, counted and dropped.
 //!
-//! A session is one lane around one connection: the protocol answers one request before it takes the next.
+//! The protocol answers one request before it takes the next, so a session has one in flight.
 
+mod address;
 mod connection;
 mod dialect;
 mod error;
-mod statements;
+mod login;
+mod packet;
+mod session;
+mod statement;
 mod store;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::sync::Arc;
+
+// `mysql_common` does not build without a zlib, and leaves the choice to others.
+use flate2 as _;
 
 use ::store::{
     Capabilities, Capability, Driver, LocalBoxFuture, Lookup, Operation, Result, Store, Target, TargetOption,

@@ -3,7 +3,6 @@
 //! A session is one lane around one connection with its prepared statements: a lane's future may own both, so that
 //! nothing is looked up per request. It never waits: a request is done within the poll that first sees it.
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -257,10 +256,8 @@ impl Store for File {
     fn session<'a>(&'a self, spec: SessionSpec<'a>) -> LocalBoxFuture<'a, Result<Box<dyn Session>>> {
         Box::pin(async move {
             let plan = Rc::new(Plan::new(&DIALECT, spec.dataset));
-            let connection = RefCell::new(Some(self.connection()?));
-            let session = LaneSession::new(1, DIALECT.placeholder, |slot| {
-                let connection = connection.take().expect("there is one lane");
-                let plan = Rc::clone(&plan);
+            let connection = self.connection()?;
+            let session = LaneSession::new(DIALECT.placeholder, |slot| {
                 Box::pin(async move {
                     let statements = Prepared::new(&connection, Rc::clone(&plan));
                     serve(Worker::new(plan, statements), slot).await;

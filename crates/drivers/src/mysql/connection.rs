@@ -1,143 +1,197 @@
-//! How a server is entered.
+//! Connections: entering a server, asking it, and where its answers are.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::future::poll_fn;
+use std::task::{Context, Poll, Waker, ready};
 
-use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
-use rustls::crypto::ring;
-use store::{Error, Result, Target, TlsMode};
+use ::store::{Error, Result, Value};
+use mysql_common::constants::Command;
 
-use super::DEFAULT_PORT;
-use super::error::connect_error;
-use crate::tls;
+use super::address::Address;
+use super::error::lost;
+use super::login;
+use super::packet::{self, Answer, Asked, Framer, Spoken};
+use super::statement::{Answered, Encoding, Row, Statement};
+use super::value::Binary;
+use crate::relational::{Link, RowBuffer};
+use crate::wire::Wire;
 
-/// The library keeps it for its pool, which is not used; stated here, it is not asked of the server.
-const WAIT_TIMEOUT_SECONDS: usize = 28_800;
-
-const ISOLATION_LEVELS: [(&str, &str); 4] = [
-    ("read-uncommitted", "READ UNCOMMITTED"),
-    ("read-committed", "READ COMMITTED"),
-    ("repeatable-read", "REPEATABLE READ"),
-    ("serializable", "SERIALIZABLE"),
-];
-
-/// Where a server is and how it is entered. Not to be shown: the library's options hold the password.
-pub(super) struct Address {
-    options: Opts,
-    place: String,
-    connect_timeout: Duration,
+/// A connection that was let in.
+pub(super) struct Connection {
+    wire: Wire,
+    framer: Framer,
+    spoken: Spoken,
 }
 
-impl Address {
-    /// Of that target.
+impl Connection {
+    /// Connects and enters.
     ///
     /// # Errors
-    /// `Config` for a URL that cannot work.
-    pub(super) fn of(target: &Target) -> Result<Self> {
-        if target.path().is_empty() {
-            return Err(Error::config("the target names no database")
-                .with_hint("write mysql://user:password@host:3306/database, with a database that exists"));
-        }
-        let port = target.port().unwrap_or(DEFAULT_PORT);
-        let options = OptsBuilder::default()
-            .ip_or_hostname(target.host())
-            .tcp_port(port)
-            .user(target.user())
-            .pass(target.password().map(store::Secret::expose))
-            .db_name(Some(target.path()))
-            .prefer_socket(false)
-            .tcp_nodelay(true)
-            // Statements are kept by their number; a cache by their text would close them behind our back.
-            .stmt_cache_size(0)
-            .wait_timeout(Some(WAIT_TIMEOUT_SECONDS))
-            // An update to the value that is there already has found its row.
-            .client_found_rows(true)
-            .connect_attribute("program_name", "storelab")
-            .ssl_opts(encryption(target)?)
-            .setup(setup(target)?);
-        Ok(Self {
-            options: options.into(),
-            place: format!("{}:{port}", target.host()),
-            connect_timeout: target.connect_timeout()?,
-        })
-    }
-
-    /// The same, where the largest packet that the server takes is known and need not be asked for again.
-    pub(super) fn with_packet_bytes_max(self, bytes: usize) -> Self {
-        let options = OptsBuilder::from_opts(self.options).max_allowed_packet(Some(bytes)).into();
-        Self { options, ..self }
+    /// `Unreachable` where nobody answers in time, `Rejected` where the server refuses or is none of this kind.
+    pub(super) async fn open(address: &Address) -> Result<Self> {
+        Self::open_with(address, async |_| Ok(())).await.map(|(connection, ())| connection)
     }
 
     /// Connects, and does what comes first on the connection, within the time that connecting may take.
     ///
     /// # Errors
-    /// `Unreachable` where nobody answers in time, `Rejected` where the server refuses or is none of this kind.
-    pub(super) async fn open_with<T>(&self, first: impl AsyncFnOnce(&mut Conn) -> Result<T>) -> Result<(Conn, T)> {
+    /// As [`open`](Self::open).
+    pub(super) async fn open_with<T>(
+        address: &Address,
+        first: impl AsyncFnOnce(&mut Self) -> Result<T>,
+    ) -> Result<(Self, T)> {
         let opened = async {
-            let entered = Conn::new(self.options.clone()).await;
-            let mut connection = entered.map_err(|source| connect_error(&self.place, source))?;
+            let (wire, spoken) = login::enter(address).await?;
+            let mut connection = Self { wire, framer: Framer::new(spoken), spoken };
+            for text in &address.setup {
+                connection.run(text, &[], &mut RowBuffer::default()).await?;
+            }
             let value = first(&mut connection).await?;
             Ok((connection, value))
         };
-        tokio::time::timeout(self.connect_timeout, opened).await.unwrap_or_else(|_| {
-            let seconds = self.connect_timeout.as_secs_f64();
-            Err(Error::unreachable(format!("no answer from {} within {seconds} s", self.place)).with_hint(
+        tokio::time::timeout(address.connect_timeout, opened).await.unwrap_or_else(|_| {
+            let seconds = address.connect_timeout.as_secs_f64();
+            Err(Error::unreachable(format!("no answer from {} within {seconds} s", address.place())).with_hint(
                 "check that the port is a MySQL or MariaDB server's, or give it more time with connect_timeout=SECONDS",
             ))
         })
     }
 
-    /// Connects.
+    /// Which of the protocol's later parts are spoken.
+    pub(super) fn spoken(&self) -> Spoken {
+        self.spoken
+    }
+
+    /// Whether an answer is waited for.
+    pub(super) fn is_busy(&self) -> bool {
+        self.framer.is_busy()
+    }
+
+    /// Appends a request by `write`, which gives the sequence number of its answer. Nothing is sent where that fails.
+    pub(super) fn ask(&mut self, asked: Asked, write: impl FnOnce(&mut Vec<u8>) -> Result<u8>) -> Result<()> {
+        let sequence = write(self.wire.out())?;
+        let unasked = !self.wire.buffered().is_empty();
+        self.framer.begin(asked, sequence, unasked);
+        Ok(())
+    }
+
+    /// Appends a text to run as it stands.
+    pub(super) fn ask_text(&mut self, text: &str) -> Result<()> {
+        self.ask(Asked::Result, |out| Ok(command(out, Command::COM_QUERY, text.as_bytes())))
+    }
+
+    /// Appends a text to prepare.
+    pub(super) fn ask_prepare(&mut self, text: &str) -> Result<()> {
+        self.ask(Asked::Statement, |out| Ok(command(out, Command::COM_STMT_PREPARE, text.as_bytes())))
+    }
+
+    /// What came in, beginning with the answer that [`poll_answer`](Self::poll_answer) gave.
+    pub(super) fn buffered(&self) -> &[u8] {
+        self.wire.buffered()
+    }
+
+    /// Forgets that answer.
+    pub(super) fn consume(&mut self, answer: Answer) {
+        self.wire.consume(answer.length);
+    }
+
+    /// Moves bytes until the answer is there as a whole. It must be consumed before the next request.
     ///
     /// # Errors
-    /// As [`open_with`](Self::open_with).
-    pub(super) async fn open(&self) -> Result<Conn> {
-        self.open_with(async |_| Ok(())).await.map(|(connection, ())| connection)
-    }
-}
-
-fn encryption(target: &Target) -> Result<Option<SslOpts>> {
-    // Refuses what cannot work in the words that all drivers have.
-    if tls::client_config(target, TlsMode::Off)?.is_some() {
-        tls::server_name(target)?;
-    }
-    let options = match target.tls(TlsMode::Off)? {
-        TlsMode::Off => return Ok(None),
-        TlsMode::Insecure => SslOpts::default().with_danger_accept_invalid_certs(true),
-        TlsMode::Verify => match target.option(tls::TLS_CA_OPTION.name) {
-            None => SslOpts::default(),
-            Some(file) => {
-                SslOpts::default().with_root_certs(vec![PathBuf::from(file).into()]).with_disable_built_in_roots(true)
+    /// `Unreachable` where the connection is gone.
+    pub(super) fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<Answer>> {
+        loop {
+            if let Some(answer) = self.framer.answer(self.wire.buffered())? {
+                return Poll::Ready(Ok(answer));
             }
-        },
-    };
-    // The library takes the process's provider; where one is chosen already, that one stays.
-    let _ = ring::default_provider().install_default();
-    Ok(Some(options))
+            let flushed = self.wire.poll_flush(context);
+            // What the server said last is worth more than that it could not be written to.
+            let filled = self.wire.poll_fill(context);
+            if let Poll::Ready(Err(source)) = flushed
+                && !matches!(filled, Poll::Ready(Ok(())))
+            {
+                return Poll::Ready(Err(lost(source)));
+            }
+            ready!(filled).map_err(lost)?;
+        }
+    }
+
+    /// Sends what was asked and reads its answer as a whole.
+    async fn answered<T>(&mut self, read: impl FnOnce(&[u8], Answer) -> Result<T>) -> Result<T> {
+        let answer = poll_fn(|context| self.poll_answer(context)).await?;
+        let value = read(&self.buffered()[..answer.length], answer);
+        self.consume(answer);
+        value
+    }
+
+    /// Prepares a statement.
+    pub(super) async fn prepare(&mut self, text: &str) -> Result<Statement> {
+        let spoken = self.spoken;
+        self.ask_prepare(text)?;
+        self.answered(|bytes, _| match Statement::prepared(bytes, spoken, Binary::Bytes)? {
+            Ok(statement) => Ok(statement),
+            Err(error) => Err(error.into_error()),
+        })
+        .await
+    }
+
+    /// Runs a prepared statement and appends its rows.
+    pub(super) async fn execute(
+        &mut self,
+        statement: &mut Statement,
+        parameters: &[Value<'_>],
+        rows: &mut RowBuffer,
+    ) -> Result<u64> {
+        let spoken = self.spoken;
+        self.ask(Asked::Result, |out| statement.execute(parameters, out))?;
+        self.answered(|bytes, answer| {
+            let mut scratch = String::new();
+            statement.answered(bytes, answer, spoken, Binary::Bytes, |row| row.keep(rows, &mut scratch))?
+        })
+        .await
+    }
+
+    /// Forgets a prepared statement. The server does not answer to it, so it is not even waited for.
+    pub(super) fn close(&mut self, statement: &Statement) {
+        if let Some(id) = statement.id() {
+            command(self.wire.out(), Command::COM_STMT_CLOSE, &id.to_le_bytes());
+        }
+    }
 }
 
-/// What every connection is told once. A server whose sessions do not commit by themselves would measure something else.
-fn setup(target: &Target) -> Result<Vec<String>> {
-    let mut statements = Vec::new();
-    if let Some(given) = target.option("isolation") {
-        let known = ISOLATION_LEVELS.iter().find(|(name, _)| name.eq_ignore_ascii_case(given));
-        let (_, level) = known.ok_or_else(|| {
-            Error::config(format!("the target's `isolation={given}` is unknown"))
-                .with_hint(format!("use one of {}", ISOLATION_LEVELS.map(|(name, _)| name).join(", ")))
-        })?;
-        statements.push(format!("SET SESSION TRANSACTION ISOLATION LEVEL {level}"));
+impl Link for Connection {
+    async fn run(&mut self, text: &str, parameters: &[Value<'_>], rows: &mut RowBuffer) -> Result<u64> {
+        if !parameters.is_empty() {
+            let mut statement = self.prepare(text).await?;
+            let result = self.execute(&mut statement, parameters, rows).await;
+            self.close(&statement);
+            return result;
+        }
+        let spoken = self.spoken;
+        self.ask_text(text)?;
+        self.answered(|bytes, answer| {
+            let (mut columns, mut scratch) = (Vec::new(), String::new());
+            let keep = |row: Row<'_>| row.keep(rows, &mut scratch);
+            Answered::read(&mut columns, bytes, answer, Encoding::Text, spoken, Binary::Bytes, keep)?.into_result()
+        })
+        .await
     }
-    let seconds: Option<u32> = target.option_parsed("lock_wait_timeout")?;
-    let wait = match seconds {
-        None => String::new(),
-        Some(0) => {
-            return Err(Error::config("the target's `lock_wait_timeout=0` is not usable")
-                .with_hint("give a whole number of seconds, at least 1"));
+}
+
+/// An idle connection says farewell, so that the server does not take its end for a failure. One that is dropped amid an
+/// answer is just closed.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if !self.is_busy() {
+            command(self.wire.out(), Command::COM_QUIT, &[]);
+            let _ = self.wire.poll_flush(&mut Context::from_waker(Waker::noop()));
         }
-        Some(seconds) => {
-            format!(", SESSION innodb_lock_wait_timeout = {seconds}, SESSION lock_wait_timeout = {seconds}")
-        }
-    };
-    statements.push(format!("SET SESSION autocommit = 1{wait}"));
-    Ok(statements)
+    }
+}
+
+/// Appends a command; gives the sequence number of its answer.
+fn command(out: &mut Vec<u8>, command: Command, argument: &[u8]) -> u8 {
+    packet::packet(out, 0, |out| {
+        out.push(command as u8);
+        out.extend_from_slice(argument);
+    })
 }

@@ -1,88 +1,59 @@
-//! The library's and the server's errors, sorted by who must act
+//! What servers refuse with, sorted by who must act
 //! (<https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html>).
 
 use std::io;
 
-use mysql_async::{DriverError, IoError, ServerError};
-use store::{Error, ErrorKind};
+use ::store::{Error, ErrorKind};
 
-/// An error on a connection that had been opened.
-pub(super) fn error(source: mysql_async::Error) -> Error {
-    match source {
-        mysql_async::Error::Server(source) => refused(source),
-        mysql_async::Error::Driver(source @ (DriverError::Params(_) | DriverError::MixedParams)) => {
-            Error::bug(format!("mysql: {source}")).with_source(source)
+use super::packet::Reader;
+
+/// What a server says where the protocol cannot prepare a statement.
+const NOT_PREPARABLE: u16 = 1295;
+
+/// An error packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ServerError {
+    code: u16,
+    message: String,
+}
+
+impl ServerError {
+    /// From a packet's payload, as far as that goes.
+    pub(super) fn of(payload: &[u8]) -> Self {
+        let mut reader = Reader(payload);
+        let _ = reader.byte();
+        let code = reader.short().unwrap_or_default();
+        // Behind a mark, the state of SQL's standard; not in a server's first packet.
+        if reader.0.first() == Some(&b'#') {
+            let _ = reader.bytes(6);
         }
-        // Whatever else the library meets, it closes the connection.
-        source => Error::unreachable("mysql: the connection was lost")
+        Self { code, message: String::from_utf8_lossy(reader.0).into_owned() }
+    }
+
+    /// Whether a statement must go as text.
+    pub(super) fn is_not_preparable(&self) -> bool {
+        self.code == NOT_PREPARABLE
+    }
+
+    /// What to tell where a request failed, or a connection was refused, with it.
+    pub(super) fn into_error(self) -> Error {
+        let (kind, hint) = meaning(self.code);
+        let error = Error::new(kind, format!("mysql: {} (error {})", self.message, self.code));
+        if hint.is_empty() { error } else { error.with_hint(hint) }
+    }
+
+    /// What to tell where a server ends a connection with it.
+    pub(super) fn into_end(self) -> Error {
+        Error::unreachable(format!("mysql: the server ended the connection: {} (error {})", self.message, self.code))
             .with_hint("look into the server's log for why it closed the connection")
-            .with_source(source),
     }
 }
 
-/// An error while connecting to `place`, a host and port.
-pub(super) fn connect_error(place: &str, source: mysql_async::Error) -> Error {
-    let unreachable = |source: mysql_async::Error| {
-        Error::unreachable(format!("nobody answers at {place}: {}", innermost(&source)))
-            .with_hint("start the server, or correct the host and port of the target")
-            .with_source(source)
-    };
-    let not_encrypted = |source: mysql_async::Error| {
-        Error::rejected(format!("no encrypted connection with {place}: {}", innermost(&source)))
-            .with_hint("check that the server has TLS, and name its authority with tls_ca=FILE")
-            .with_source(source)
-    };
-    let not_mysql = |source: mysql_async::Error| {
-        Error::rejected(format!("{place} does not speak the MySQL protocol"))
-            .with_hint("check that the port is a MySQL or MariaDB server's")
-            .with_source(source)
-    };
-    match source {
-        mysql_async::Error::Server(source) => refused(source),
-        mysql_async::Error::Io(IoError::Tls(_))
-        | mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer) => not_encrypted(source),
-        mysql_async::Error::Io(IoError::Io(ref cause)) => match cause.kind() {
-            _ if is_encryption(cause) => not_encrypted(source),
-            io::ErrorKind::UnexpectedEof if !is_end(cause) => not_mysql(source),
-            io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => not_mysql(source),
-            io::ErrorKind::UnexpectedEof => Error::unreachable(format!("{place} closed the connection at once"))
-                .with_hint("check that the port is a MySQL or MariaDB server's, and look into its log")
-                .with_source(source),
-            _ => unreachable(source),
-        },
-        mysql_async::Error::Driver(DriverError::UnexpectedPacket { .. } | DriverError::PacketOutOfOrder) => {
-            not_mysql(source)
-        }
-        mysql_async::Error::Driver(cause) => Error::rejected(format!("no login at {place}: {cause}"))
-            .with_hint("give the user a password of the plugin caching_sha2_password or mysql_native_password")
-            .with_source(cause),
-        source => unreachable(source),
-    }
-}
-
-/// Whether the stream ended, and not an answer that was too short.
-fn is_end(cause: &io::Error) -> bool {
-    cause.to_string() == "connection closed"
-}
-
-/// Whether it is about the encryption, which the stream below it reports as one of its own errors.
-fn is_encryption(cause: &io::Error) -> bool {
-    cause.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
-}
-
-/// The reason without the library's words around it.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
-}
-
-fn refused(source: ServerError) -> Error {
-    let (kind, hint) = meaning(source.code);
-    let error = Error::new(kind, format!("mysql: {} (error {})", source.message, source.code)).with_source(source);
-    if hint.is_empty() { error } else { error.with_hint(hint) }
+/// The connection ended.
+pub(super) fn lost(source: io::Error) -> Error {
+    Error::unreachable("mysql: the connection was lost")
+        .with_hint("look into the server's log for why it closed the connection")
+        .with_source(source)
 }
 
 fn meaning(code: u16) -> (ErrorKind, &'static str) {

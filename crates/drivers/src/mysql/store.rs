@@ -1,26 +1,23 @@
 //! A server as a whole: what is made, loaded, counted and dropped in it.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Statement};
 use store::{
     Counters, Dataset, Error, ErrorKind, LoadPart, LoadState, LocalBoxFuture, Namespace, OwnedObject, RecordSource,
     Result, ServerInfo, Session, SessionSpec, Store, Target, Value,
 };
 use tokio::runtime;
 
-use super::connection::Address;
+use super::address::Address;
+use super::connection::Connection;
 use super::dialect::Product;
-use super::error::error;
-use super::statements::{Plain, Prepared, execute_many};
-use crate::lane::{LaneSession, serve};
+use super::session::MySqlSession;
+use super::statement::Statement;
 use crate::relational::load::{self, Batch, Batches};
-use crate::relational::{Link, Plan, RowBuffer, Worker, manifest};
+use crate::relational::{Link, Plan, RowBuffer, manifest};
 
 /// How long making and dropping waits for transactions that use a table; the server's own limit is a day or a year.
 const METADATA_LOCK_TIMEOUT_SECONDS: u32 = 30;
@@ -68,38 +65,29 @@ pub(super) struct MySqlStore {
     product: Product,
     packet_bytes_max: usize,
     /// For [`counters`](Store::counters), with the runtime that drives it: on another one it would never wake.
-    counting: Mutex<Option<(runtime::Id, Plain)>>,
+    counting: Mutex<Option<(runtime::Id, Connection)>>,
 }
 
 impl MySqlStore {
     /// Reaches the server, checks that it lets us in and learns what it is.
     pub(super) async fn connect(target: &Target) -> Result<Self> {
         let address = Address::of(target)?;
-        let (connection, (version, packet_bytes_max)) = address.open_with(identify).await?;
-        connection.disconnect().await.map_err(error)?;
-        Ok(Self {
-            address: address.with_packet_bytes_max(packet_bytes_max),
-            product: Product::of(&version)?,
-            packet_bytes_max,
-            counting: Mutex::new(None),
-        })
+        let (_, (version, packet_bytes_max)) = Connection::open_with(&address, identify).await?;
+        Ok(Self { address, product: Product::of(&version)?, packet_bytes_max, counting: Mutex::new(None) })
     }
 
     /// A connection for the work around a run.
-    async fn link(&self) -> Result<Plain> {
-        let mut link = Plain(self.address.open().await?);
+    async fn link(&self) -> Result<Connection> {
+        let mut link = Connection::open(&self.address).await?;
         let text = format!("SET SESSION lock_wait_timeout = {METADATA_LOCK_TIMEOUT_SECONDS}");
         link.run(&text, &[], &mut RowBuffer::default()).await?;
         Ok(link)
     }
 
-    /// Does something on a connection of its own, which is closed in order whatever comes of it.
-    async fn once<T>(&self, work: impl AsyncFnOnce(&mut Plain) -> Result<T>) -> Result<T> {
+    /// Does something on a connection of its own.
+    async fn once<T>(&self, work: impl AsyncFnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         let mut link = self.link().await?;
-        let result = work(&mut link).await;
-        let closed = link.0.disconnect().await.map_err(error);
-        let value = result?;
-        closed.map(|()| value)
+        work(&mut link).await
     }
 
     async fn load_part(
@@ -108,9 +96,10 @@ impl MySqlStore {
         part: LoadPart,
         source: &dyn RecordSource,
         progress: &AtomicU64,
-        connection: &mut Conn,
+        connection: &mut Connection,
     ) -> Result<()> {
         let mut rows = RowBuffer::default();
+        let mut returned = RowBuffer::default();
         let mut inserts = Inserts::default();
         let mut batches = Batches::new(self.product.dialect, dataset, part, source);
         while let Some(batch) = batches.next(&mut rows) {
@@ -119,15 +108,15 @@ impl MySqlStore {
             for first in (0..rows.len()).step_by(fit) {
                 let last = (first + fit).min(rows.len());
                 let statement = inserts.prepared(connection, &batch, last - first).await?;
-                let values = (first..last).flat_map(|row| rows.row(row));
-                execute_many(connection, statement, values).await?;
+                let values: Vec<_> = (first..last).flat_map(|row| rows.row(row)).collect();
+                connection.execute(statement, &values, &mut returned).await?;
             }
             progress.fetch_add(batch.completed, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    async fn server_info(&self, link: &mut Plain) -> Result<ServerInfo> {
+    async fn server_info(&self, link: &mut Connection) -> Result<ServerInfo> {
         let names = SETTINGS.map(|name| format!("'{name}'")).join(", ");
         let text = format!("SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})");
         let mut rows = RowBuffer::default();
@@ -164,13 +153,8 @@ impl MySqlStore {
 impl Store for MySqlStore {
     fn session<'a>(&'a self, spec: SessionSpec<'a>) -> LocalBoxFuture<'a, Result<Box<dyn Session>>> {
         Box::pin(async move {
-            let plan = Rc::new(Plan::new(self.product.dialect, spec.dataset));
-            let connection = RefCell::new(Some(self.address.open().await?));
-            let session = LaneSession::new(1, self.product.dialect.placeholder, |slot| {
-                let connection = connection.take().expect("there is one lane");
-                let worker = Worker::new(Rc::clone(&plan), Prepared::new(connection, Rc::clone(&plan)));
-                Box::pin(serve(worker, slot))
-            });
+            let plan = Plan::new(self.product.dialect, spec.dataset);
+            let session = MySqlSession::new(Connection::open(&self.address).await?, plan);
             Ok(Box::new(session) as Box<dyn Session>)
         })
     }
@@ -198,7 +182,7 @@ impl Store for MySqlStore {
         source: &'a dyn RecordSource,
         progress: &'a AtomicU64,
     ) -> LocalBoxFuture<'a, Result<()>> {
-        Box::pin(self.once(async move |link| self.load_part(dataset, part, source, progress, &mut link.0).await))
+        Box::pin(self.once(async move |link| self.load_part(dataset, part, source, progress, link).await))
     }
 
     fn finish_load<'a>(&'a self, dataset: &'a Dataset) -> LocalBoxFuture<'a, Result<()>> {
@@ -215,11 +199,13 @@ impl Store for MySqlStore {
 }
 
 /// The version that the server states, and the largest packet that it takes.
-async fn identify(connection: &mut Conn) -> Result<(String, usize)> {
-    let row: Option<(String, u64)> =
-        connection.query_first("SELECT VERSION(), @@max_allowed_packet").await.map_err(error)?;
-    let (version, bytes) = row.ok_or_else(|| Error::rejected("the server does not state its version"))?;
-    Ok((version, usize::try_from(bytes).unwrap_or(usize::MAX)))
+async fn identify(connection: &mut Connection) -> Result<(String, usize)> {
+    let mut rows = RowBuffer::default();
+    connection.run("SELECT VERSION(), @@max_allowed_packet", &[], &mut rows).await?;
+    match (rows.text(0, 0), rows.value(0, 1).as_integer()) {
+        (Some(version), Some(bytes)) => Ok((version.to_owned(), usize::try_from(bytes).unwrap_or(usize::MAX))),
+        _ => Err(Error::rejected("the server does not state its version")),
+    }
 }
 
 /// What the server cannot do, with the reason.
@@ -238,7 +224,7 @@ fn operations_missing(product: &Product, settings: &BTreeMap<String, String>) ->
     missing
 }
 
-async fn counters_of(link: &mut Plain) -> Result<Counters> {
+async fn counters_of(link: &mut Connection) -> Result<Counters> {
     let mut rows = RowBuffer::default();
     link.run("SHOW GLOBAL STATUS", &[], &mut rows).await?;
     Ok(pairs(&rows).filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect())
@@ -260,13 +246,16 @@ fn row_bytes_max(rows: &RowBuffer) -> usize {
 struct Inserts(BTreeMap<(String, usize), Statement>);
 
 impl Inserts {
-    async fn prepared(&mut self, connection: &mut Conn, batch: &Batch<'_>, rows: usize) -> Result<&Statement> {
-        let key = (batch.table.clone(), rows);
-        if !self.0.contains_key(&key) {
-            let statement = connection.prep(batch.insert(rows)).await.map_err(error)?;
-            self.0.insert(key.clone(), statement);
-        }
-        Ok(&self.0[&key])
+    async fn prepared(
+        &mut self,
+        connection: &mut Connection,
+        batch: &Batch<'_>,
+        rows: usize,
+    ) -> Result<&mut Statement> {
+        Ok(match self.0.entry((batch.table.clone(), rows)) {
+            Entry::Occupied(place) => place.into_mut(),
+            Entry::Vacant(place) => place.insert(connection.prepare(&batch.insert(rows)).await?),
+        })
     }
 }
 

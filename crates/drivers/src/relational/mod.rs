@@ -156,7 +156,7 @@ impl Plan {
 
     /// The statement that a request is, and how its rows are shown, for a driver that encodes by itself; appends the
     /// parameters. Not for operations, which may be several statements.
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
     pub(crate) fn statement<'a>(
         &self,
         request: &Request<'a>,
