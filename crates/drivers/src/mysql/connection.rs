@@ -13,11 +13,12 @@ use super::packet::{self, Answer, Asked, Framer, Spoken};
 use super::statement::{Answered, Encoding, Row, Statement};
 use super::value::Binary;
 use crate::relational::{Link, RowBuffer};
-use crate::wire::Wire;
+use crate::wire::{Direct, Settled, Transport, Wire};
 
 /// A connection that was let in.
-pub(super) struct Connection {
-    wire: Wire,
+pub(super) struct Connection<T: Transport = Direct> {
+    /// None once it was settled: what is left then is dropped without a farewell.
+    wire: Option<Wire<T>>,
     framer: Framer,
     spoken: Spoken,
 }
@@ -41,7 +42,7 @@ impl Connection {
     ) -> Result<(Self, T)> {
         let opened = async {
             let (wire, spoken) = login::enter(address).await?;
-            let mut connection = Self { wire, framer: Framer::new(spoken), spoken };
+            let mut connection = Self { wire: Some(wire), framer: Framer::new(spoken), spoken };
             for text in &address.setup {
                 connection.run(text, &[], &mut RowBuffer::default()).await?;
             }
@@ -56,63 +57,13 @@ impl Connection {
         })
     }
 
-    /// Which of the protocol's later parts are spoken.
-    pub(super) fn spoken(&self) -> Spoken {
-        self.spoken
-    }
-
-    /// Whether an answer is waited for.
-    pub(super) fn is_busy(&self) -> bool {
-        self.framer.is_busy()
-    }
-
-    /// Appends a request by `write`, which gives the sequence number of its answer. Nothing is sent where that fails.
-    pub(super) fn ask(&mut self, asked: Asked, write: impl FnOnce(&mut Vec<u8>) -> Result<u8>) -> Result<()> {
-        let sequence = write(self.wire.out())?;
-        let unasked = !self.wire.buffered().is_empty();
-        self.framer.begin(asked, sequence, unasked);
-        Ok(())
-    }
-
-    /// Appends a text to run as it stands.
-    pub(super) fn ask_text(&mut self, text: &str) -> Result<()> {
-        self.ask(Asked::Result, |out| Ok(command(out, Command::COM_QUERY, text.as_bytes())))
-    }
-
-    /// Appends a text to prepare.
-    pub(super) fn ask_prepare(&mut self, text: &str) -> Result<()> {
-        self.ask(Asked::Statement, |out| Ok(command(out, Command::COM_STMT_PREPARE, text.as_bytes())))
-    }
-
-    /// What came in, beginning with the answer that [`poll_answer`](Self::poll_answer) gave.
-    pub(super) fn buffered(&self) -> &[u8] {
-        self.wire.buffered()
-    }
-
-    /// Forgets that answer.
-    pub(super) fn consume(&mut self, answer: Answer) {
-        self.wire.consume(answer.length);
-    }
-
-    /// Moves bytes until the answer is there as a whole. It must be consumed before the next request.
+    /// Goes on as a worker's sessions do.
     ///
     /// # Errors
-    /// `Unreachable` where the connection is gone.
-    pub(super) fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<Answer>> {
-        loop {
-            if let Some(answer) = self.framer.answer(self.wire.buffered())? {
-                return Poll::Ready(Ok(answer));
-            }
-            let flushed = self.wire.poll_flush(context);
-            // What the server said last is worth more than that it could not be written to.
-            let filled = self.wire.poll_fill(context);
-            if let Poll::Ready(Err(source)) = flushed
-                && !matches!(filled, Poll::Ready(Ok(())))
-            {
-                return Poll::Ready(Err(lost(source)));
-            }
-            ready!(filled).map_err(lost)?;
-        }
+    /// `Unreachable` where the connection was lost.
+    pub(super) fn settle(mut self) -> Result<Connection<Settled>> {
+        let wire = self.wire.take().map(Wire::settle).transpose()?;
+        Ok(Connection { wire, framer: Framer::new(self.spoken), spoken: self.spoken })
     }
 
     /// Sends what was asked and reads its answer as a whole.
@@ -153,10 +104,90 @@ impl Connection {
     /// Forgets a prepared statement. The server does not answer to it, so it is not even waited for.
     pub(super) fn close(&mut self, statement: &Statement) {
         if let Some(id) = statement.id() {
-            command(self.wire.out(), Command::COM_STMT_CLOSE, &id.to_le_bytes());
+            command(self.wire_mut().out(), Command::COM_STMT_CLOSE, &id.to_le_bytes());
         }
     }
 }
+
+impl Connection<Settled> {
+    /// Whether it goes through the thread's reactor.
+    pub(super) fn is_queued(&self) -> bool {
+        self.wire.as_ref().is_some_and(Wire::is_queued)
+    }
+}
+
+impl<T: Transport> Connection<T> {
+    /// Which of the protocol's later parts are spoken.
+    pub(super) fn spoken(&self) -> Spoken {
+        self.spoken
+    }
+
+    /// Whether an answer is waited for.
+    pub(super) fn is_busy(&self) -> bool {
+        self.framer.is_busy()
+    }
+
+    /// Appends a request by `write`, which gives the sequence number of its answer. Nothing is sent where that fails.
+    pub(super) fn ask(&mut self, asked: Asked, write: impl FnOnce(&mut Vec<u8>) -> Result<u8>) -> Result<()> {
+        let sequence = write(self.wire_mut().out())?;
+        let unasked = !self.wire().buffered().is_empty();
+        self.framer.begin(asked, sequence, unasked);
+        Ok(())
+    }
+
+    /// Appends a text to run as it stands.
+    pub(super) fn ask_text(&mut self, text: &str) -> Result<()> {
+        self.ask(Asked::Result, |out| Ok(command(out, Command::COM_QUERY, text.as_bytes())))
+    }
+
+    /// Appends a text to prepare.
+    pub(super) fn ask_prepare(&mut self, text: &str) -> Result<()> {
+        self.ask(Asked::Statement, |out| Ok(command(out, Command::COM_STMT_PREPARE, text.as_bytes())))
+    }
+
+    /// What came in, beginning with the answer that [`poll_answer`](Self::poll_answer) gave.
+    pub(super) fn buffered(&self) -> &[u8] {
+        self.wire().buffered()
+    }
+
+    /// Forgets that answer.
+    pub(super) fn consume(&mut self, answer: Answer) {
+        self.wire_mut().consume(answer.length);
+    }
+
+    /// Moves bytes until the answer is there as a whole. It must be consumed before the next request.
+    ///
+    /// # Errors
+    /// `Unreachable` where the connection is gone.
+    pub(super) fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<Answer>> {
+        loop {
+            let buffered = self.wire.as_ref().expect(SETTLED).buffered();
+            if let Some(answer) = self.framer.answer(buffered)? {
+                return Poll::Ready(Ok(answer));
+            }
+            let flushed = self.wire_mut().poll_flush(context);
+            // What the server said last is worth more than that it could not be written to.
+            let filled = self.wire_mut().poll_fill(context);
+            if let Poll::Ready(Err(source)) = flushed
+                && !matches!(filled, Poll::Ready(Ok(())))
+            {
+                return Poll::Ready(Err(lost(source)));
+            }
+            ready!(filled).map_err(lost)?;
+        }
+    }
+
+    fn wire(&self) -> &Wire<T> {
+        self.wire.as_ref().expect(SETTLED)
+    }
+
+    fn wire_mut(&mut self) -> &mut Wire<T> {
+        self.wire.as_mut().expect(SETTLED)
+    }
+}
+
+/// Why there is a wire.
+const SETTLED: &str = "settling takes the wire with the connection";
 
 impl Link for Connection {
     async fn run(&mut self, text: &str, parameters: &[Value<'_>], rows: &mut RowBuffer) -> Result<u64> {
@@ -179,11 +210,12 @@ impl Link for Connection {
 
 /// An idle connection says farewell, so that the server does not take its end for a failure. One that is dropped amid an
 /// answer is just closed.
-impl Drop for Connection {
+impl<T: Transport> Drop for Connection<T> {
     fn drop(&mut self) {
-        if !self.is_busy() {
-            command(self.wire.out(), Command::COM_QUIT, &[]);
-            let _ = self.wire.poll_flush(&mut Context::from_waker(Waker::noop()));
+        let is_idle = !self.is_busy();
+        if let Some(wire) = self.wire.as_mut().filter(|_| is_idle) {
+            command(wire.out(), Command::COM_QUIT, &[]);
+            let _ = wire.poll_flush(&mut Context::from_waker(Waker::noop()));
         }
     }
 }

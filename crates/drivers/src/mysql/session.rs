@@ -19,6 +19,7 @@ use super::statement::{Answered, Encoding, Row, Statements};
 use super::value::Binary;
 use crate::lane::LaneClient;
 use crate::relational::{self, Parameters, Plan, RowBuffer, Shape, Work, Worker};
+use crate::wire::Settled;
 
 const BEGIN: &str = "START TRANSACTION";
 const COMMIT: &str = "COMMIT";
@@ -48,7 +49,7 @@ enum InFlightWork {
 
 /// What a session and its operations share.
 struct Shared {
-    connection: Connection,
+    connection: Connection<Settled>,
     statements: Statements,
     binary: Binary,
     sent: Sent,
@@ -152,7 +153,7 @@ impl Shared {
 
 impl MySqlSession {
     /// On a connection of its own.
-    pub(super) fn new(connection: Connection, plan: Plan) -> Self {
+    pub(super) fn new(connection: Connection<Settled>, plan: Plan) -> Self {
         let plan = Rc::new(plan);
         let binary = if matches!(plan.work, Work::Records(_)) { Binary::Text } else { Binary::Bytes };
         let shared = Rc::new(RefCell::new(Shared {
@@ -240,6 +241,10 @@ impl Session for MySqlSession {
 
     fn is_broken(&self) -> bool {
         self.shared.borrow().broken.is_some()
+    }
+
+    fn waits_in_reactor(&self) -> bool {
+        self.shared.borrow().connection.is_queued()
     }
 
     fn sql(&mut self) -> Option<&mut dyn Sql> {

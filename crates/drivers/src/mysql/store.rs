@@ -154,7 +154,7 @@ impl Store for MySqlStore {
     fn session<'a>(&'a self, spec: SessionSpec<'a>) -> LocalBoxFuture<'a, Result<Box<dyn Session>>> {
         Box::pin(async move {
             let plan = Plan::new(self.product.dialect, spec.dataset);
-            let session = MySqlSession::new(Connection::open(&self.address).await?, plan);
+            let session = MySqlSession::new(Connection::open(&self.address).await?.settle()?, plan);
             Ok(Box::new(session) as Box<dyn Session>)
         })
     }
