@@ -58,7 +58,7 @@ const FENCES: &[Fence] = &[
             "tokio-postgres",
             "tokio-postgres-rustls",
         ],
-        owners: &["drivers", "results"],
+        owners: &["drivers", "peers", "results"],
     },
     Fence {
         what: "HTTP service",
@@ -261,7 +261,7 @@ mod tests {
             (
                 "runner",
                 "[dependencies]\nrusqlite = { workspace = true }",
-                Some("only `drivers` and `results` may know"),
+                Some("only `drivers` and `peers` and `results` may know"),
             ),
             ("results", "[dependencies]\nrusqlite = { workspace = true }", None),
             ("experiment", "[dependencies]\naxum.workspace = true", Some("only `server` may know")),
