@@ -50,6 +50,15 @@ bench-peers: compiler engines ## Measure Storelab against other load generators,
 	$${CARGO_TARGET_DIR:-target}/release/peers --storelab $${CARGO_TARGET_DIR:-target}/release/storelab \
 	  $(if $(BENCH_ARGS),$(BENCH_ARGS),--json docs/benchmarks.json --docs docs/benchmarks.md)
 
+.PHONY: bench-instructions
+bench-instructions: compiler ## Count the instructions of an operation and compare them with the expected; ACCEPT=1 takes them over.
+	@if command -v valgrind >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends valgrind libc6-dbg || true; \
+	fi
+	$(CARGO) build --release --package storelab --package instructions
+	$${CARGO_TARGET_DIR:-target}/release/instructions --storelab $${CARGO_TARGET_DIR:-target}/release/storelab $(if $(ACCEPT),--accept)
+
 .PHONY: bench
 bench: compiler ## Run the micro-benchmarks.
 	$(CARGO) bench --workspace --bench '*'

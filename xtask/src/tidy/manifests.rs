@@ -26,6 +26,7 @@ const ORDER: &[&str] = &[
     "server",
     "storelab",
     "testkit",
+    "instructions",
     "peers",
     "xtask",
 ];
@@ -65,7 +66,7 @@ const FENCES: &[Fence] = &[
         names: &["axum", "hyper", "hyper-util", "tower", "tower-http", "utoipa", "utoipa-axum", "utoipa-scalar"],
         owners: &["server"],
     },
-    Fence { what: "errors without a type", names: &["anyhow"], owners: &["peers", "storelab", "xtask"] },
+    Fence { what: "errors without a type", names: &["anyhow"], owners: &["instructions", "peers", "storelab", "xtask"] },
 ];
 
 /// Crates that take values and give values.
@@ -256,7 +257,7 @@ mod tests {
             (
                 "runner",
                 "[dependencies]\nanyhow.workspace = true",
-                Some("which only `peers` and `storelab` and `xtask` may know"),
+                Some("which only `instructions` and `peers` and `storelab` and `xtask` may know"),
             ),
             (
                 "runner",
