@@ -2,8 +2,9 @@
 //!
 //! A processor's time is noise on a machine that others use too; its instructions are not. Each case runs twice under
 //! Callgrind, once with twice the operations: the difference, divided by their number, is what one costs, without start,
-//! load and report. What is expected stands in `bench/instructions/expected.json`, for the release build of the toolchain
-//! that `rust-toolchain.toml` names, on x86-64.
+//! load and report. Only the thread that does the operations is counted: what others record of each second depends on how
+//! many seconds Callgrind takes. What is expected stands in `bench/instructions/expected.json`, for the release build of
+//! the toolchain that `rust-toolchain.toml` names, on x86-64.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -194,17 +195,18 @@ fn count(case: &Case, storelab: &Path) -> anyhow::Result<f64> {
     }
     let mut totals = [0; 2];
     for (total, times) in totals.iter_mut().zip([1, 2]) {
-        let file = folder.path().join("callgrind.out");
+        let output = folder.path().join(format!("counted-{times}"));
+        std::fs::create_dir(&output)?;
         let mut command = Command::new("valgrind");
-        command.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", file.display()));
+        command.args(["--tool=callgrind", "--separate-threads=yes"]);
+        command.arg(format!("--callgrind-out-file={}", output.join("thread").display()));
         command.arg(storelab).arg("run").arg(&plan_file).args(&parameters).args(STORELAB_EXTRA);
         command.args(["--sessions", "1", "--workers", "1", "--seed", "1", "--quiet"]);
         command.args(["--operations", &(times * case.operations).to_string()]);
         command.arg("--report").arg(folder.path().join("report.html"));
         command.arg("--store").arg(folder.path().join("results.db"));
         finish(command.env("STORELAB_HOME", folder.path()))?;
-        let text = std::fs::read_to_string(&file).context("Callgrind wrote nothing")?;
-        *total = total_of(&text).context("Callgrind's file holds no total")?;
+        *total = busiest_thread(&output)?;
     }
     if let Some(server) = server {
         server.stop()?;
@@ -212,6 +214,16 @@ fn count(case: &Case, storelab: &Path) -> anyhow::Result<f64> {
     let [once, twice] = totals;
     ensure!(twice > once, "twice the operations took no more instructions: {once} and {twice}");
     Ok((twice - once) as f64 / case.operations as f64)
+}
+
+/// The instructions of the thread with the most of them: each has a file of its own.
+fn busiest_thread(folder: &Path) -> anyhow::Result<u64> {
+    let mut most = None;
+    for entry in std::fs::read_dir(folder)? {
+        let text = std::fs::read_to_string(entry?.path())?;
+        most = most.max(total_of(&text));
+    }
+    most.context("Callgrind counted nothing")
 }
 
 /// The sum of a Callgrind file: `totals: 341678892`, or `summary:` where it has several parts.

@@ -98,7 +98,8 @@ impl Shared {
 
     /// Takes the first answer: shows it to the caller, or keeps it for the lane whose it is.
     fn take(&mut self, answer: Answer, rows: &mut dyn Rows) -> Result<Taken, OutOfStep> {
-        let Sent { owner, work } = self.queue.pop_front().ok_or(OutOfStep)?;
+        // It stays in the queue where the answer is none: the request has to end, and by its own token.
+        let Sent { owner, work } = *self.queue.front().ok_or(OutOfStep)?;
         let bytes = self.connection.buffered().get(..answer.length).ok_or(OutOfStep)?;
         let result = match work {
             Sending::Transaction { commits } => transaction_result(bytes, commits)?,
@@ -122,6 +123,7 @@ impl Shared {
                 }
             },
         };
+        self.queue.pop_front();
         self.connection.consume(answer);
         Ok(match owner {
             Owner::Caller { token, .. } => Taken::Caller(completion(token, result)),
