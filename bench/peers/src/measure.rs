@@ -28,10 +28,17 @@ pub(crate) fn case(case: &'static Case, plan: &Plan<'_>) -> anyhow::Result<Outco
     let target = case.target.replace("{folder}", &folder.path().display().to_string());
     let url = server.as_ref().map_or(target.as_str(), provision::Server::url);
     let site = Site::new(plan.storelab, folder.path(), url, plan.seconds, plan.peers)?;
-    let mut measured: Vec<Measured> = case.programs.iter().map(|program| prepare(program, &site)).collect();
+    let mut measured = Vec::new();
+    for program in case.programs {
+        measured.push(prepare(program, &site));
+        // Without ours there is nothing to compare.
+        if let Some(failure) = &measured[0].failure {
+            bail!("{}: {failure}", case.programs[0].name);
+        }
+    }
     let mut server_version = None;
     for round in 0..plan.rounds {
-        for (position, (program, measured)) in case.programs.iter().zip(&mut measured).enumerate() {
+        for (program, measured) in case.programs.iter().zip(&mut measured) {
             if measured.failure.is_some() {
                 continue;
             }
@@ -41,10 +48,6 @@ pub(crate) fn case(case: &'static Case, plan: &Plan<'_>) -> anyhow::Result<Outco
                     measured.runs.push(run);
                 }
                 Err(error) => measured.failure = Some(format!("round {}: {error:#}", round + 1)),
-            }
-            // Without ours there is nothing to compare.
-            if let (0, Some(failure)) = (position, &measured.failure) {
-                bail!("{}: {failure}", program.name);
             }
         }
         if let Some(failure) = &measured[0].failure {
