@@ -66,7 +66,11 @@ const FENCES: &[Fence] = &[
         names: &["axum", "hyper", "hyper-util", "tower", "tower-http", "utoipa", "utoipa-axum", "utoipa-scalar"],
         owners: &["server"],
     },
-    Fence { what: "errors without a type", names: &["anyhow"], owners: &["instructions", "peers", "storelab", "xtask"] },
+    Fence {
+        what: "errors without a type",
+        names: &["anyhow"],
+        owners: &["instructions", "peers", "storelab", "xtask"],
+    },
 ];
 
 /// Crates that take values and give values.
