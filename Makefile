@@ -16,7 +16,7 @@ STORELAB := $(CARGO) run --quiet --package storelab --
 
 .PHONY: help
 help: ## List the targets.
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 .PHONY: demo
 demo: compiler ## Build Storelab and measure an embedded data store: two numbers and a report; minutes the first time.

@@ -9,7 +9,9 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use ::store::{Completion, Error, LocalBoxFuture, Outcome, Request, Result, Rows, Session, Sql, StatementId, Token};
+use ::store::{
+    Completion, Error, ErrorKind, LocalBoxFuture, Outcome, Request, Result, Rows, Session, Sql, StatementId, Token,
+};
 
 use super::connection::Connection;
 use super::lane::Lane;
@@ -338,7 +340,13 @@ impl Sql for PostgresSession {
             let answer = answer.inspect_err(|error| shared.broken = Some(error.repeated()))?;
             let prepared = statement.prepared(&shared.connection.buffered()[..answer.length]);
             shared.connection.consume(answer);
-            prepared?;
+            if let Err(error) = prepared {
+                // An answer that is none leaves nothing behind it to be trusted.
+                if error.kind() == ErrorKind::Unreachable {
+                    shared.broken = Some(error.repeated());
+                }
+                return Err(error);
+            }
             Ok(shared.statements.push(statement))
         })
     }

@@ -98,7 +98,7 @@ fn conversation() -> impl Strategy<Value = Vec<u8>> {
         ]
         .concat()
     });
-    vec(answer, 0..10).prop_map(|answers| answers.concat())
+    vec(answer, 0..5).prop_map(|answers| answers.concat())
 }
 
 /// Bytes of any kind, near to the protocol or not.
@@ -214,6 +214,26 @@ fn work_around_a_run_survives_hostile_servers() {
                     let mut rows = RowBuffer::default();
                     let _ = within_patience(connection.run("SELECT $1", &[Value::Integer(1)], &mut rows)).await;
                 }
+            }
+            task.abort();
+        });
+    });
+}
+
+#[test]
+fn statements_are_not_prepared_by_hostile_servers() {
+    check(&(bytes(), cuts()), |runtime, (bytes, cuts)| {
+        runtime.block_on(async {
+            let (task, port) = peer(Script::new(GREETING, &bytes, &cuts, End::Closes)).await;
+            let mut session = PostgresSession::new(entered(port).await, Plan::new(&DIALECT, None), 1);
+            for _ in 0..3 {
+                let sql = session.sql().expect("it has SQL");
+                if let Err(error) = within_patience(sql.prepare("SELECT 1")).await {
+                    assert_eq!(session.is_broken(), error.kind() == ErrorKind::Unreachable, "{error}");
+                    continue;
+                }
+                let request = Request::Statement { statement: StatementId(0), parameters: &[] };
+                let _ = within_patience(execute(&mut session, &request, &mut ())).await;
             }
             task.abort();
         });
