@@ -151,9 +151,21 @@ fn compare(arguments: &Arguments) -> anyhow::Result<()> {
     println!("\n{verdict}");
     servers.sort();
     servers.dedup();
-    let versions = versions(&storelab, &peers)?;
+    let table = format!("{}{rows}\n{verdict}.\n", outcome::TABLE_HEAD);
+    publish(arguments, &plan, &servers, &table, &results)
+}
+
+/// Writes the figures and the document, where they are asked for.
+fn publish(
+    arguments: &Arguments,
+    plan: &measure::Plan<'_>,
+    servers: &[String],
+    table: &str,
+    results: &[Value],
+) -> anyhow::Result<()> {
+    let versions = versions(plan.storelab, plan.peers)?;
+    let machine = telemetry::Provenance::read();
     if let Some(path) = &arguments.json {
-        let machine = serde_json::to_value(telemetry::Provenance::read())?;
         let result = json!({
             "machine": machine,
             "programs": versions,
@@ -165,11 +177,9 @@ fn compare(arguments: &Arguments) -> anyhow::Result<()> {
         write(path, &format!("{}\n", serde_json::to_string_pretty(&result)?))?;
     }
     if let Some(path) = &arguments.docs {
-        let provenance = telemetry::Provenance::read();
-        let about = document::about(&provenance, &servers, &versions, plan.rounds, plan.seconds);
+        let about = document::about(&machine, servers, &versions, plan.rounds, plan.seconds);
         let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        let content = format!("{about}\n\n{}{rows}\n{verdict}.\n", outcome::TABLE_HEAD);
-        write(path, &document::replaced(&text, &content)?)?;
+        write(path, &document::replaced(&text, &format!("{about}\n\n{table}"))?)?;
     }
     Ok(())
 }
