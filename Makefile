@@ -7,7 +7,7 @@ CC ?= cc
 PROFILE ?= release-fast
 # Given to `cargo test`: `make test TEST_ARGS="-p stats"`. The whole workspace where it is empty.
 TEST_ARGS ?=
-# Given to the comparison: `make bench-peers BENCH_ARGS="--case Redis --rounds 3"`.
+# Given to the comparison, which then only prints: `make bench-peers BENCH_ARGS="--case Redis --quick"`.
 BENCH_ARGS ?=
 
 STORELAB := $(CARGO) run --quiet --package storelab --
@@ -16,7 +16,7 @@ STORELAB := $(CARGO) run --quiet --package storelab --
 
 .PHONY: help
 help: ## List the targets.
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 .PHONY: demo
 demo: compiler ## Build Storelab and measure an embedded data store: two numbers and a report; minutes the first time.
@@ -38,14 +38,26 @@ engines: compiler ## Install the servers that tests use (root on Debian), or say
 	fi
 
 .PHONY: bench-peers
-bench-peers: compiler engines ## Measure Storelab against pgbench, sysbench and redis-benchmark, in turn on the same servers.
-	@missing=; for program in sysbench redis-benchmark; do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+bench-peers: compiler engines ## Measure Storelab against other load generators, in turn on the same servers, and write the results.
+	@missing=; for program in sysbench redis-benchmark python3; do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends sysbench redis-tools postgresql-contrib; \
-	else echo "not installed:$$missing; their cases are left out" >&2; fi
+	  apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+	    sysbench redis-tools postgresql-contrib python3-venv || echo "not all of them could be installed:$$missing" >&2; \
+	else echo "not installed:$$missing; what needs them is not measured" >&2; fi
 	$(CARGO) build --release --package storelab --package peers
-	target/release/peers $(BENCH_ARGS)
+	$${CARGO_TARGET_DIR:-target}/release/peers --storelab $${CARGO_TARGET_DIR:-target}/release/storelab \
+	  $(if $(BENCH_ARGS),$(BENCH_ARGS),--json docs/benchmarks.json --docs docs/benchmarks.md)
+
+.PHONY: bench-instructions
+bench-instructions: compiler ## Count the instructions of an operation and compare them with the expected; ACCEPT=1 takes them over.
+	@if command -v valgrind >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends valgrind libc6-dbg || true; \
+	fi
+	$(CARGO) build --release --package storelab --package instructions
+	$${CARGO_TARGET_DIR:-target}/release/instructions --storelab $${CARGO_TARGET_DIR:-target}/release/storelab $(if $(ACCEPT),--accept)
 
 .PHONY: bench
 bench: compiler ## Run the micro-benchmarks.

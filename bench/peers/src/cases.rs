@@ -1,251 +1,318 @@
-//! What is compared: the case, the programs, their command lines, and where each says how much it did.
+//! What is compared with what, and what is wanted of it.
 
-use std::path::{Path, PathBuf};
+use crate::case::{Case, Goal, Program};
+use crate::peer::{PGBENCH, REDIS_BENCHMARK, RESP_BENCHMARK, SYSBENCH};
+use crate::programs::{self, GET, READ_ONLY, YCSB, YCSB_UNIFORM};
 
-use serde_json::Value;
+/// Beside its sessions Storelab has a few files open, and so has the server.
+const OPEN_FILES_BESIDE: u64 = 500;
 
-/// A comparison.
-pub(crate) struct Case {
-    pub(crate) name: &'static str,
-    /// The engine that is started for it, or none where `target` needs no server.
-    pub(crate) engine: Option<&'static str>,
-    pub(crate) settings: &'static [(&'static str, &'static str)],
-    pub(crate) target: &'static str,
-    /// Storelab first.
-    pub(crate) programs: &'static [Program],
-}
+/// What most cases need.
+const OPEN_FILES: u64 = 50 + OPEN_FILES_BESIDE;
 
-/// One program of a comparison.
-pub(crate) struct Program {
-    pub(crate) name: &'static str,
-    /// Command lines that load its data.
-    pub(crate) prepare: fn(&Site) -> Vec<Vec<String>>,
-    /// The command line that is measured.
-    pub(crate) run: fn(&Site) -> Vec<String>,
-    /// How many operations it did, from what it wrote.
-    pub(crate) operations: fn(&str, &Site) -> Option<f64>,
-}
+/// A program of ours, on the target itself.
+const STORELAB: Program = Program {
+    name: "storelab",
+    peer: None,
+    prepare: programs::nothing,
+    run: |_| Vec::new(),
+    read: programs::storelab_reading,
+    is_watched: false,
+    goals: &[],
+};
 
-/// Where a case runs.
-pub(crate) struct Site {
-    pub(crate) storelab: String,
-    pub(crate) folder: PathBuf,
-    pub(crate) url: String,
-    pub(crate) user: String,
-    pub(crate) password: String,
-    pub(crate) port: String,
-    pub(crate) database: String,
-    pub(crate) seconds: u32,
-}
+/// A program of somebody else.
+const PEER: Program = Program { name: "", ..STORELAB };
 
-/// Rows that every program chooses from.
-const ROWS: u32 = 100_000;
-/// One text field of 100 bytes, about what sysbench's `c` is.
-const YCSB: &str = "--workload ycsb:c --set records=100000 --set field_count=1 --set field_length=100";
-const GET: &str = "--workload operations --set operations=get --set mode=mix --set rows=100000";
+const NO_ENGINE: Case = Case { name: "", engine: None, target: "", open_files: OPEN_FILES, programs: &[] };
+const POSTGRES: Case = Case { engine: Some("postgres"), ..NO_ENGINE };
+const MARIADB: Case = Case { engine: Some("mariadb"), ..NO_ENGINE };
+const REDIS: Case = Case { engine: Some("redis"), ..NO_ENGINE };
+
+/// Storelab's own code is less than a tenth of what a request to a server costs: the rest is the kernel's.
+const NO_MORE_CPU: &[Goal] = &[Goal::cpu(1.0)];
 
 pub(crate) static CASES: &[Case] = &[
     Case {
         name: "harness: null driver, closed, one thread",
-        engine: None,
-        settings: &[],
         target: "null:",
         programs: &[
-            Program {
-                name: "storelab",
-                prepare: |_| Vec::new(),
-                run: |site| ours(site, "--workload ycsb:c --sessions 1 --workers 1"),
-                operations: our_operations,
-            },
+            Program { run: |site| programs::storelab(site, "--workload ycsb:c --sessions 1 --workers 1"), ..STORELAB },
             Program {
                 name: "sysbench, empty event",
-                // A file is the only way to give sysbench an event of one's own.
-                prepare: |site| {
-                    let write = format!("echo 'function event() end' > '{}'", empty_event(site));
-                    vec![vec!["sh".to_owned(), "-c".to_owned(), write]]
-                },
-                run: |site| words(&format!("sysbench {} --threads=1 --time={} run", empty_event(site), site.seconds)),
-                operations: |output, _| number_after(output, "total number of events:"),
+                peer: Some(&SYSBENCH),
+                prepare: programs::write_empty_event,
+                run: programs::sysbench_empty_event,
+                read: programs::sysbench_events,
+                goals: NO_MORE_CPU,
+                ..PEER
             },
         ],
+        ..NO_ENGINE
     },
     Case {
-        name: "PostgreSQL point select, prepared, 16 sessions, one thread",
-        engine: Some("postgres"),
-        settings: &[],
-        target: "",
+        name: "PostgreSQL point select, prepared, 16 sessions",
         programs: &[
             Program {
-                name: "storelab",
-                prepare: load_ycsb,
-                run: |site| ours(site, &format!("{YCSB} --sessions 16 --workers 1")),
-                operations: our_operations,
+                prepare: |site| programs::load(site, YCSB),
+                run: |site| programs::storelab(site, &format!("{YCSB} --sessions 16 --workers 1")),
+                ..STORELAB
             },
             Program {
                 name: "pgbench -S -M prepared -c 16 -j 1",
-                prepare: |site| vec![pgbench(site, "-i -q -s 1")],
-                run: |site| pgbench(site, &format!("-n -S -M prepared -c 16 -j 1 -T {}", site.seconds)),
-                operations: |output, _| number_after(output, "number of transactions actually processed: "),
+                peer: Some(&PGBENCH),
+                prepare: |site| Ok(vec![programs::pgbench(site, "-i -q -s 1")]),
+                run: |site| programs::pgbench(site, &format!("-n -S -M prepared -c 16 -j 1 -T {}", site.seconds)),
+                read: programs::pgbench_reading,
+                goals: &[Goal::cpu(1.1)],
+                ..PEER
             },
             Program {
                 name: "sysbench oltp_point_select --threads=16",
-                prepare: |site| vec![sysbench_postgres(site, "prepare")],
-                run: |site| sysbench_postgres(site, "run"),
-                operations: |output, _| number_after(output, "transactions:"),
+                peer: Some(&SYSBENCH),
+                prepare: |site| Ok(vec![programs::sysbench(site, "pgsql", "oltp_point_select", "prepare")]),
+                run: |site| programs::sysbench(site, "pgsql", "oltp_point_select", "run"),
+                read: programs::sysbench_reading,
+                goals: NO_MORE_CPU,
+                ..PEER
             },
         ],
+        ..POSTGRES
+    },
+    Case {
+        name: "PostgreSQL point select, open, 5,000/s, 16 sessions",
+        programs: &[
+            Program {
+                prepare: |site| programs::load(site, YCSB),
+                run: |site| programs::storelab(site, &format!("{YCSB} --rate 5000/s --sessions 16 --workers 1")),
+                goals: OPEN_LATENESS,
+                ..STORELAB
+            },
+            Program {
+                name: "pgbench -S -M prepared -c 16 -j 1 -R 5000",
+                peer: Some(&PGBENCH),
+                prepare: |site| Ok(vec![programs::pgbench(site, "-i -q -s 1")]),
+                run: |site| {
+                    programs::pgbench(site, &format!("-n -S -M prepared -c 16 -j 1 -R 5000 -T {}", site.seconds))
+                },
+                read: programs::pgbench_reading,
+                goals: NO_MORE_CPU,
+                ..PEER
+            },
+            Program {
+                name: "sysbench oltp_point_select --threads=16 --rate=5000",
+                peer: Some(&SYSBENCH),
+                prepare: |site| Ok(vec![programs::sysbench(site, "pgsql", "oltp_point_select", "prepare")]),
+                run: |site| programs::sysbench(site, "pgsql", "oltp_point_select --rate=5000", "run"),
+                read: programs::sysbench_reading,
+                goals: NO_MORE_CPU,
+                ..PEER
+            },
+        ],
+        ..POSTGRES
+    },
+    Case {
+        name: "PostgreSQL oltp_read_only, 14 selects a transaction, 16 sessions; per query",
+        programs: &[
+            Program {
+                prepare: |site| programs::load(site, READ_ONLY),
+                run: |site| programs::storelab(site, &format!("{READ_ONLY} --sessions 16 --workers 1")),
+                read: programs::storelab_queries,
+                ..STORELAB
+            },
+            Program {
+                name: "sysbench oltp_read_only --threads=16",
+                peer: Some(&SYSBENCH),
+                prepare: |site| Ok(vec![programs::sysbench(site, "pgsql", "oltp_read_only", "prepare")]),
+                run: |site| programs::sysbench(site, "pgsql", "oltp_read_only", "run"),
+                read: programs::sysbench_queries,
+                goals: NO_MORE_CPU,
+                ..PEER
+            },
+        ],
+        ..POSTGRES
     },
     Case {
         name: "MariaDB point select, prepared, 16 sessions",
-        engine: Some("mariadb"),
-        settings: &[],
-        target: "",
         programs: &[
             Program {
-                name: "storelab",
-                prepare: load_ycsb,
-                run: |site| ours(site, &format!("{YCSB} --sessions 16 --workers 1")),
-                operations: our_operations,
+                prepare: |site| programs::load(site, YCSB),
+                run: |site| programs::storelab(site, &format!("{YCSB} --sessions 16 --workers 1")),
+                ..STORELAB
             },
             Program {
                 name: "sysbench oltp_point_select --threads=16",
-                prepare: |site| vec![sysbench_mariadb(site, "prepare")],
-                run: |site| sysbench_mariadb(site, "run"),
-                operations: |output, _| number_after(output, "transactions:"),
+                peer: Some(&SYSBENCH),
+                prepare: |site| Ok(vec![programs::sysbench(site, "mysql", "oltp_point_select", "prepare")]),
+                run: |site| programs::sysbench(site, "mysql", "oltp_point_select", "run"),
+                read: programs::sysbench_reading,
+                goals: NO_MORE_CPU,
+                ..PEER
             },
         ],
+        ..MARIADB
     },
     Case {
-        name: "Redis GET, 50 sessions, depth 1",
-        engine: Some("redis"),
-        settings: &[],
-        target: "",
+        name: "MariaDB point select, open, 5,000/s, 16 sessions",
         programs: &[
             Program {
-                name: "storelab",
-                prepare: load_get,
-                run: |site| ours(site, &format!("{GET} --sessions 50 --workers 1")),
-                operations: our_operations,
+                prepare: |site| programs::load(site, YCSB),
+                run: |site| programs::storelab(site, &format!("{YCSB} --rate 5000/s --sessions 16 --workers 1")),
+                goals: OPEN_LATENESS,
+                ..STORELAB
+            },
+            Program {
+                name: "sysbench oltp_point_select --threads=16 --rate=5000",
+                peer: Some(&SYSBENCH),
+                prepare: |site| Ok(vec![programs::sysbench(site, "mysql", "oltp_point_select", "prepare")]),
+                run: |site| programs::sysbench(site, "mysql", "oltp_point_select --rate=5000", "run"),
+                read: programs::sysbench_reading,
+                goals: NO_MORE_CPU,
+                ..PEER
+            },
+        ],
+        ..MARIADB
+    },
+    Case {
+        name: "Redis GET, 50 sessions, depth 1, one thread each",
+        programs: &[
+            Program {
+                prepare: |site| programs::load(site, GET),
+                run: |site| programs::storelab(site, &format!("{GET} --sessions 50 --workers 1")),
+                ..STORELAB
             },
             Program {
                 name: "redis-benchmark -c 50 -P 1",
-                prepare: redis_benchmark_load,
-                run: |site| redis_benchmark(site, 1),
-                operations: |_, site| Some(f64::from(redis_requests(site, 1))),
+                run: |site| programs::redis_benchmark(site, 1),
+                read: |output, site| programs::redis_benchmark_reading(output, site, 1),
+                ..REDIS_BENCHMARK_GET
+            },
+            Program {
+                name: "resp-benchmark -c 50 -P 1 --cores 0",
+                run: |site| programs::resp_benchmark(site, 1),
+                ..RESP_BENCHMARK_GET
             },
         ],
+        ..REDIS
     },
     Case {
-        name: "Redis GET, 50 sessions, depth 16",
-        engine: Some("redis"),
-        settings: &[],
-        target: "",
+        name: "Redis GET, 50 sessions, depth 16, one thread each",
         programs: &[
             Program {
-                name: "storelab",
-                prepare: load_get,
-                run: |site| ours(site, &format!("{GET} --sessions 50 --depth 16 --workers 1")),
-                operations: our_operations,
+                prepare: |site| programs::load(site, GET),
+                run: |site| programs::storelab(site, &format!("{GET} --sessions 50 --depth 16 --workers 1")),
+                ..STORELAB
             },
             Program {
                 name: "redis-benchmark -c 50 -P 16",
-                prepare: redis_benchmark_load,
-                run: |site| redis_benchmark(site, 16),
-                operations: |_, site| Some(f64::from(redis_requests(site, 16))),
+                run: |site| programs::redis_benchmark(site, 16),
+                read: |output, site| programs::redis_benchmark_reading(output, site, 16),
+                ..REDIS_BENCHMARK_GET
+            },
+            Program {
+                name: "resp-benchmark -c 50 -P 16 --cores 0",
+                run: |site| programs::resp_benchmark(site, 16),
+                ..RESP_BENCHMARK_GET
             },
         ],
+        ..REDIS
+    },
+    Case {
+        name: "SQLite point read, one session",
+        target: "sqlite:{folder}/peers.db",
+        programs: &[
+            Program {
+                prepare: |site| programs::load(site, YCSB_UNIFORM),
+                run: |site| programs::storelab(site, &format!("{YCSB_UNIFORM} --sessions 1 --workers 1")),
+                ..STORELAB
+            },
+            Program {
+                name: "bare rusqlite loop, one prepared statement, same file",
+                run: programs::sqlite_loop,
+                read: programs::sqlite_loop_reading,
+                goals: &[Goal::cpu(1.15)],
+                ..PEER
+            },
+        ],
+        ..NO_ENGINE
+    },
+    Case {
+        name: "memory: Redis GET, 1,000 sessions",
+        open_files: 1_000 + OPEN_FILES_BESIDE,
+        programs: &[Program {
+            prepare: |site| programs::load(site, GET),
+            run: |site| programs::storelab(site, &format!("{GET} --sessions 1000")),
+            goals: &[Goal::memory_mib(32.0)],
+            ..STORELAB
+        }],
+        ..REDIS
+    },
+    Case {
+        name: "memory: Redis GET, 10,000 sessions",
+        open_files: 10_000 + OPEN_FILES_BESIDE,
+        programs: &[Program {
+            prepare: |site| programs::load(site, GET),
+            run: |site| programs::storelab(site, &format!("{GET} --sessions 10000")),
+            goals: &[Goal::memory_mib(160.0)],
+            ..STORELAB
+        }],
+        ..REDIS
+    },
+    Case {
+        name: "what is watched: null driver, one thread",
+        target: "null:",
+        programs: &[
+            Program {
+                name: "storelab, host watched, progress shown",
+                run: |site| programs::storelab_watching(site, "--workload ycsb:c --sessions 1 --workers 1"),
+                is_watched: true,
+                ..STORELAB
+            },
+            Program {
+                name: "storelab, collect: [], --quiet",
+                prepare: programs::write_blind_plan,
+                run: |site| programs::storelab_blind(site, "--workload ycsb:c --sessions 1 --workers 1"),
+                goals: WATCHING,
+                ..STORELAB
+            },
+        ],
+        ..NO_ENGINE
+    },
+    Case {
+        name: "what is watched: Redis GET, 50 sessions, one thread",
+        programs: &[
+            Program {
+                name: "storelab, host and server watched, progress shown",
+                prepare: |site| programs::load(site, GET),
+                run: |site| programs::storelab_watching(site, &format!("{GET} --sessions 50 --workers 1")),
+                is_watched: true,
+                ..STORELAB
+            },
+            Program {
+                name: "storelab, collect: [], --quiet",
+                prepare: programs::write_blind_plan,
+                run: |site| programs::storelab_blind(site, &format!("{GET} --sessions 50 --workers 1")),
+                goals: WATCHING,
+                ..STORELAB
+            },
+        ],
+        ..REDIS
     },
 ];
 
-fn ours(site: &Site, rest: &str) -> Vec<String> {
-    let mut command = vec![site.storelab.clone(), "run".to_owned(), site.url.clone()];
-    command.extend(words(&format!("{rest} --for {}s --warm-up 1ms --json --quiet --report", site.seconds)));
-    command.push(site.folder.join("report.html").display().to_string());
-    command
-}
+/// A tenth of a millisecond is what a timer and a wake-up cost on a host that has other things to do too.
+const OPEN_LATENESS: &[Goal] = &[Goal::lateness_us(100.0)];
 
-fn load_ycsb(site: &Site) -> Vec<Vec<String>> {
-    vec![[vec![site.storelab.clone(), "load".to_owned(), site.url.clone()], words(YCSB)].concat()]
-}
+/// What is watched each second is for nothing in what is measured.
+const WATCHING: &[Goal] = &[Goal::cpu(1.02)];
 
-fn load_get(site: &Site) -> Vec<Vec<String>> {
-    vec![[vec![site.storelab.clone(), "load".to_owned(), site.url.clone()], words(GET)].concat()]
-}
+const REDIS_BENCHMARK_GET: Program =
+    Program { peer: Some(&REDIS_BENCHMARK), prepare: programs::redis_benchmark_load, goals: NO_MORE_CPU, ..PEER };
 
-fn our_operations(output: &str, _site: &Site) -> Option<f64> {
-    let record: Value = serde_json::from_str(output).ok()?;
-    record["phases"].as_array()?.iter().map(|phase| phase["accounting"]["succeeded"].as_f64()).sum()
-}
-
-fn pgbench(site: &Site, rest: &str) -> Vec<String> {
-    let reach = format!("-h 127.0.0.1 -p {} -U {}", site.port, site.user);
-    [vec![postgres_program("pgbench")], words(&reach), words(rest), vec![site.database.clone()]].concat()
-}
-
-/// Debian keeps PostgreSQL's own programs in a folder for each version; most of them are linked on PATH.
-fn postgres_program(name: &str) -> String {
-    let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .map(|entries| entries.flatten().map(|entry| entry.path().join("bin").join(name)).collect())
-        .unwrap_or_default();
-    versions.retain(|path| path.is_file());
-    versions.sort();
-    versions.pop().map_or_else(|| name.to_owned(), |path| path.display().to_string())
-}
-
-fn sysbench_postgres(site: &Site, verb: &str) -> Vec<String> {
-    sysbench(site, "pgsql", &format!("--pgsql-db={}", site.database), verb)
-}
-
-fn sysbench_mariadb(site: &Site, verb: &str) -> Vec<String> {
-    sysbench(site, "mysql", &format!("--mysql-db={}", site.database), verb)
-}
-
-fn sysbench(site: &Site, driver: &str, database: &str, verb: &str) -> Vec<String> {
-    let Site { user, password, port, seconds, .. } = site;
-    words(&format!(
-        "sysbench oltp_point_select --db-driver={driver} --{driver}-host=127.0.0.1 --{driver}-port={port} \
-         --{driver}-user={user} --{driver}-password={password} {database} --tables=1 --table-size={ROWS} \
-         --threads=16 --time={seconds} {verb}"
-    ))
-}
-
-/// `redis-benchmark` runs a number of requests rather than a time: about as many as fit.
-fn redis_requests(site: &Site, depth: u32) -> u32 {
-    site.seconds * if depth == 1 { 60_000 } else { 500_000 }
-}
-
-fn redis_benchmark(site: &Site, depth: u32) -> Vec<String> {
-    let requests = redis_requests(site, depth);
-    let Site { port, password, .. } = site;
-    words(&format!(
-        "redis-benchmark -h 127.0.0.1 -p {port} -a {password} -t get -c 50 -P {depth} -n {requests} -r {ROWS} -d 100 -q"
-    ))
-}
-
-/// `redis-benchmark` sets keys at random: ten times as many requests as keys leave one key in 22,000 out.
-fn redis_benchmark_load(site: &Site) -> Vec<Vec<String>> {
-    let Site { port, password, .. } = site;
-    let requests = 10 * ROWS;
-    vec![words(&format!(
-        "redis-benchmark -h 127.0.0.1 -p {port} -a {password} -t set -c 50 -P 16 -n {requests} -r {ROWS} -d 100 -q"
-    ))]
-}
-
-fn empty_event(site: &Site) -> String {
-    site.folder.join("empty.lua").display().to_string()
-}
-
-fn number_after(output: &str, label: &str) -> Option<f64> {
-    let (_, rest) = output.split_once(label)?;
-    rest.split_whitespace().next()?.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().ok()
-}
-
-fn words(text: &str) -> Vec<String> {
-    text.split_whitespace().map(str::to_owned).collect()
-}
-
-impl Site {
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
-    }
-}
+const RESP_BENCHMARK_GET: Program = Program {
+    peer: Some(&RESP_BENCHMARK),
+    prepare: programs::resp_benchmark_load,
+    read: programs::resp_benchmark_reading,
+    goals: &[Goal::throughput(0.95)],
+    ..PEER
+};

@@ -1,80 +1,110 @@
 //! Programs in turn, and what each used.
 
-use std::fmt;
-use std::fs;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
-use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::cases::{Case, Site};
+use crate::case::{Case, Program, Reading, Site};
+use crate::outcome::{Measured, Outcome, Run};
+use crate::peer::Found;
+use crate::usage;
 
-/// One run of one program.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Run {
-    pub(crate) cpu_us_per_operation: f64,
-    pub(crate) operations_per_second: f64,
+/// How all cases are measured.
+pub(crate) struct Plan<'a> {
+    pub(crate) storelab: &'a Path,
+    pub(crate) rounds: u32,
+    pub(crate) seconds: u32,
+    pub(crate) peers: &'a BTreeMap<&'static str, Result<Found, String>>,
 }
 
-/// A program's runs of a case.
-#[derive(Debug)]
-pub(crate) struct Row {
-    case: &'static str,
-    program: &'static str,
-    runs: Vec<Run>,
-    /// Storelab's median over this program's.
-    ratio: Option<f64>,
-}
-
-/// Runs a case's programs in turn.
-pub(crate) fn case(case: &Case, storelab: &Path, rounds: u32, seconds: u32) -> anyhow::Result<Vec<Row>> {
+/// Runs a case's programs in turn. A peer that is absent or fails is left out with the reason.
+pub(crate) fn case(case: &'static Case, plan: &Plan<'_>) -> anyhow::Result<Outcome> {
+    let open_files = usage::raise_open_files(case.open_files)?;
+    ensure!(open_files >= case.open_files, "{} open files are needed, {open_files} allowed", case.open_files);
     let folder = tempfile::tempdir()?;
-    let server = case
-        .engine
-        .map(|name| {
-            let home = provision::Home::at(folder.path().join("servers"));
-            let settings =
-                case.settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            let options = provision::Options { home: Some(home), settings, ..provision::Options::default() };
-            provision::Server::start(provision::engine(name)?, &options)
-        })
-        .transpose()?;
-    let site = Site::new(storelab, &folder, server.as_ref().map_or(case.target, provision::Server::url), seconds)?;
+    let server = case.engine.map(|name| start(name, folder.path())).transpose()?;
+    let target = case.target.replace("{folder}", &folder.path().display().to_string());
+    let url = server.as_ref().map_or(target.as_str(), provision::Server::url);
+    let site = Site::new(plan.storelab, folder.path(), url, plan.seconds, plan.peers)?;
+    let mut measured = Vec::new();
     for program in case.programs {
-        for arguments in (program.prepare)(&site) {
-            finish(&site, &arguments).with_context(|| format!("preparing {}", program.name))?;
+        measured.push(prepare(program, &site));
+        // Without ours there is nothing to compare.
+        if let Some(failure) = &measured[0].failure {
+            bail!("{}: {failure}", case.programs[0].name);
         }
     }
-    let mut rows: Vec<Row> = case
-        .programs
-        .iter()
-        .map(|program| Row { case: case.name, program: program.name, runs: Vec::new(), ratio: None })
-        .collect();
-    for _ in 0..rounds {
-        for (program, row) in case.programs.iter().zip(&mut rows) {
-            let (started, before) = (Instant::now(), children_cpu_seconds()?);
-            let output = finish(&site, &(program.run)(&site)).with_context(|| format!("running {}", program.name))?;
-            let (elapsed, used) = (started.elapsed().as_secs_f64(), children_cpu_seconds()? - before);
-            let operations = (program.operations)(&output, &site)
-                .with_context(|| format!("{} does not say how many operations it did: {output}", program.name))?;
-            ensure!(operations > 0.0, "{} did nothing: {output}", program.name);
-            row.runs.push(Run {
-                cpu_us_per_operation: used * 1e6 / operations,
-                operations_per_second: operations / elapsed,
-            });
+    let mut server_version = None;
+    for round in 0..plan.rounds {
+        for (program, measured) in case.programs.iter().zip(&mut measured) {
+            if measured.failure.is_some() {
+                continue;
+            }
+            match run(program, &site) {
+                Ok((reading, run)) => {
+                    server_version = server_version.or(reading.server);
+                    measured.runs.push(run);
+                }
+                Err(error) => measured.failure = Some(format!("round {}: {error:#}", round + 1)),
+            }
         }
-    }
-    let ours = rows[0].median(|run| run.cpu_us_per_operation);
-    for row in &mut rows[1..] {
-        row.ratio = Some(ours / row.median(|run| run.cpu_us_per_operation));
+        if let Some(failure) = &measured[0].failure {
+            bail!("{}: {failure}", case.programs[0].name);
+        }
     }
     if let Some(server) = server {
         server.stop()?;
     }
-    Ok(rows)
+    Ok(Outcome { case, server: server_version, measured })
+}
+
+fn start(engine: &str, folder: &Path) -> anyhow::Result<provision::Server> {
+    let home = provision::Home::at(folder.join("servers"));
+    let options = provision::Options { home: Some(home), ..provision::Options::default() };
+    Ok(provision::Server::start(provision::engine(engine)?, &options)?)
+}
+
+/// Loads a program's data.
+fn prepare(program: &'static Program, site: &Site) -> Measured {
+    let mut measured = Measured { program, runs: Vec::new(), failure: None };
+    let absent = program.peer.and_then(|peer| site.peers.get(peer.name)?.as_ref().err());
+    measured.failure = absent.cloned().or_else(|| {
+        let load = || -> anyhow::Result<()> {
+            for arguments in (program.prepare)(site)? {
+                finish(site, &arguments)?;
+            }
+            Ok(())
+        };
+        load().err().map(|error| format!("{error:#}"))
+    });
+    measured
+}
+
+/// One run of one program.
+fn run(program: &Program, site: &Site) -> anyhow::Result<(Reading, Run)> {
+    let usage_file = site.folder.join("usage.json");
+    let mut command = vec![site.ourselves.clone(), "measured".to_owned()];
+    command.extend(["--file".to_owned(), usage_file.display().to_string()]);
+    if program.is_watched {
+        command.push("--terminal".to_owned());
+    }
+    command.push("--".to_owned());
+    command.extend((program.run)(site));
+    let output = finish(site, &command)?;
+    let usage = usage::read(&usage_file)?;
+    std::fs::remove_file(&usage_file)?;
+    let reading =
+        (program.read)(&output, site).with_context(|| format!("it does not say what it did: {}", output.trim()))?;
+    ensure!(reading.operations > 0.0, "it did nothing: {}", output.trim());
+    let run = Run {
+        cpu_us_per_operation: usage.cpu_us as f64 / reading.operations,
+        operations_per_second: reading.operations_per_second.context("it does not say how fast it was")?,
+        lateness_us: reading.lateness_us,
+        memory_mib_max: usage.memory_kib_max as f64 / 1024.0,
+    };
+    Ok((reading, run))
 }
 
 /// Runs a program to its end and gives what it wrote to stdout.
@@ -82,7 +112,8 @@ fn finish(site: &Site, arguments: &[String]) -> anyhow::Result<String> {
     let [program, arguments @ ..] = arguments else { bail!("no program is named") };
     let output = Command::new(program)
         .args(arguments)
-        .env("STORELAB_HOME", site.folder())
+        .env("STORELAB_HOME", &site.folder)
+        .env("STORELAB_STORE", site.folder.join("results.db"))
         .env("PGPASSWORD", &site.password)
         .stdin(Stdio::null())
         .output()
@@ -90,84 +121,8 @@ fn finish(site: &Site, arguments: &[String]) -> anyhow::Result<String> {
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{program} ended with {}: {}", output.status, said.lines().last().unwrap_or(stdout.trim()));
+        let reason = said.lines().find(|line| line.starts_with("error")).or(said.lines().last());
+        bail!("{} with {}", reason.unwrap_or(stdout.trim()), output.status);
     }
     Ok(stdout)
-}
-
-/// Processor time of ended children, in seconds (`cutime` and `cstime` of `/proc/self/stat`, in ticks of a hundredth).
-fn children_cpu_seconds() -> anyhow::Result<f64> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    let (_, fields) = stat.rsplit_once(')').context("the process's name ends in a parenthesis")?;
-    let ticks: u64 = fields
-        .split_whitespace()
-        .skip(13)
-        .take(2)
-        .map(|field| field.parse::<u64>().context("ticks are a number"))
-        .sum::<anyhow::Result<u64>>()?;
-    Ok(ticks as f64 / 100.0)
-}
-
-impl Row {
-    fn sorted(&self, figure: impl Fn(&Run) -> f64) -> Vec<f64> {
-        let mut figures: Vec<f64> = self.runs.iter().map(figure).collect();
-        figures.sort_by(f64::total_cmp);
-        figures
-    }
-
-    fn median(&self, figure: impl Fn(&Run) -> f64) -> f64 {
-        let figures = self.sorted(figure);
-        f64::midpoint(figures[(figures.len() - 1) / 2], figures[figures.len() / 2])
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        json!({
-            "case": self.case,
-            "program": self.program,
-            "cpu_us_per_operation": self.runs.iter().map(|run| run.cpu_us_per_operation).collect::<Vec<_>>(),
-            "operations_per_second": self.runs.iter().map(|run| run.operations_per_second).collect::<Vec<_>>(),
-            "ratio_of_medians": self.ratio,
-        })
-    }
-}
-
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cpu = self.sorted(|run| run.cpu_us_per_operation);
-        let ratio = self.ratio.map_or_else(|| "—".to_owned(), |ratio| format!("{ratio:.2}"));
-        write!(
-            f,
-            "| {} | {} | {:.3} ({:.3}–{:.3}) | {ratio} | {:.0} |",
-            self.case,
-            self.program,
-            self.median(|run| run.cpu_us_per_operation),
-            cpu[0],
-            cpu[cpu.len() - 1],
-            self.median(|run| run.operations_per_second),
-        )
-    }
-}
-
-impl Site {
-    /// A site in a folder, for the server of that URL (`scheme://user:password@host:port/database`).
-    fn new(storelab: &Path, folder: &TempDir, url: &str, seconds: u32) -> anyhow::Result<Self> {
-        let mut site = Self {
-            storelab: storelab.display().to_string(),
-            folder: folder.path().to_owned(),
-            url: url.to_owned(),
-            user: String::new(),
-            password: String::new(),
-            port: String::new(),
-            database: String::new(),
-            seconds,
-        };
-        if let Some((credentials, place)) = url.split_once("://").and_then(|(_, rest)| rest.split_once('@')) {
-            let (user, password) = credentials.split_once(':').context("the server has a password")?;
-            let (host, database) = place.split_once('/').unwrap_or((place, ""));
-            let (_, port) = host.rsplit_once(':').context("the server has a port")?;
-            (site.user, site.password) = (user.to_owned(), password.to_owned());
-            (site.port, site.database) = (port.to_owned(), database.to_owned());
-        }
-        Ok(site)
-    }
 }

@@ -2,6 +2,8 @@
 //!
 //! **The only crate that depends on database client libraries** (`results` uses `SQLite` for its own storage).
 
+#[cfg(all(test, any(feature = "postgres", feature = "redis")))]
+mod hostile;
 #[cfg(feature = "relational")]
 #[cfg_attr(
     not(any(feature = "sqlite", test)),

@@ -235,7 +235,7 @@ pub(crate) fn parse_integer(text: &[u8]) -> Result<i64, Malformed> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -319,7 +319,7 @@ mod tests {
     }
 
     /// Any well-formed reply.
-    fn reply() -> impl Strategy<Value = Vec<u8>> {
+    pub(crate) fn reply() -> impl Strategy<Value = Vec<u8>> {
         let line = |kind: &'static str| {
             "[ -~]{0,20}".prop_map(move |text| [kind.as_bytes(), text.as_bytes(), b"\r\n"].concat())
         };

@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use reactor::{Reactor, Socket};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use reactor::{Reactor, Socket};
 use store::{Error, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;

@@ -264,7 +264,9 @@ fn reactor(spec: &RunSpec) -> Result<Option<Reactor>> {
         Ok(reactor) => Ok(Some(reactor)),
         Err(_) if spec.io == Io::Auto => Ok(None),
         Err(source) => Err(Error::config("io_uring is not to be had here")
-            .with_hint("it takes Linux 6.1 or later, and containers often forbid it: run without --io, or with --io epoll")
+            .with_hint(
+                "it takes Linux 6.1 or later, and containers often forbid it: run without --io, or with --io epoll",
+            )
             .with_source(source)),
     }
 }

@@ -17,4 +17,4 @@ mod servers;
 mod targets;
 
 pub use servers::{dedicated, engines_are_required, stop_servers};
-pub use targets::{Way, Missing, Targets, TestTarget, targets};
+pub use targets::{Missing, Targets, TestTarget, Way, targets};

@@ -50,18 +50,14 @@ pub(crate) fn encrypted_url(engine: &'static dyn Engine) -> Result<(String, Stri
     let certificates = Certificates::new(engine)?;
     let [certificate, key] = [&certificates.certificate, &certificates.key].map(|path| path.display().to_string());
     // Where a server encrypts on a port of its own, that is the one to be reached.
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map(|address| address.port());
+    let port =
+        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map(|address| address.port());
     let port = port.expect("loopback has a free port").to_string();
     let (settings, own_port): (&[(&str, &str)], _) = match engine.name() {
         "mariadb" => (&[("ssl-cert", &certificate), ("ssl-key", &key)], None),
         "postgres" => (&[("ssl", "on"), ("ssl_cert_file", &certificate), ("ssl_key_file", &key)], None),
         _ => (
-            &[
-                ("tls-port", &port),
-                ("tls-cert-file", &certificate),
-                ("tls-key-file", &key),
-                ("tls-auth-clients", "no"),
-            ],
+            &[("tls-port", &port), ("tls-cert-file", &certificate), ("tls-key-file", &key), ("tls-auth-clients", "no")],
             Some(port.as_str()),
         ),
     };

@@ -27,6 +27,7 @@ const ORDER: &[&str] = &[
     "server",
     "storelab",
     "testkit",
+    "instructions",
     "peers",
     "xtask",
 ];
@@ -59,14 +60,18 @@ const FENCES: &[Fence] = &[
             "tokio-postgres",
             "tokio-postgres-rustls",
         ],
-        owners: &["drivers", "results"],
+        owners: &["drivers", "peers", "results"],
     },
     Fence {
         what: "HTTP service",
         names: &["axum", "hyper", "hyper-util", "tower", "tower-http", "utoipa", "utoipa-axum", "utoipa-scalar"],
         owners: &["server"],
     },
-    Fence { what: "errors without a type", names: &["anyhow"], owners: &["peers", "storelab", "xtask"] },
+    Fence {
+        what: "errors without a type",
+        names: &["anyhow"],
+        owners: &["instructions", "peers", "storelab", "xtask"],
+    },
 ];
 
 /// Crates that take values and give values.
@@ -257,12 +262,12 @@ mod tests {
             (
                 "runner",
                 "[dependencies]\nanyhow.workspace = true",
-                Some("which only `peers` and `storelab` and `xtask` may know"),
+                Some("which only `instructions` and `peers` and `storelab` and `xtask` may know"),
             ),
             (
                 "runner",
                 "[dependencies]\nrusqlite = { workspace = true }",
-                Some("only `drivers` and `results` may know"),
+                Some("only `drivers` and `peers` and `results` may know"),
             ),
             ("results", "[dependencies]\nrusqlite = { workspace = true }", None),
             ("experiment", "[dependencies]\naxum.workspace = true", Some("only `server` may know")),

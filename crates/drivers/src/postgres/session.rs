@@ -9,7 +9,9 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use ::store::{Completion, Error, LocalBoxFuture, Outcome, Request, Result, Rows, Session, Sql, StatementId, Token};
+use ::store::{
+    Completion, Error, ErrorKind, LocalBoxFuture, Outcome, Request, Result, Rows, Session, Sql, StatementId, Token,
+};
 
 use super::connection::Connection;
 use super::lane::Lane;
@@ -99,7 +101,8 @@ impl Shared {
 
     /// Takes the first answer: shows it to the caller, or keeps it for the lane whose it is.
     fn take(&mut self, answer: Answer, rows: &mut dyn Rows) -> Result<Taken, OutOfStep> {
-        let Sent { owner, work } = self.queue.pop_front().ok_or(OutOfStep)?;
+        // It stays in the queue where the answer is none: the request has to end, and by its own token.
+        let Sent { owner, work } = *self.queue.front().ok_or(OutOfStep)?;
         let bytes = self.connection.buffered().get(..answer.length).ok_or(OutOfStep)?;
         let result = match work {
             Sending::Transaction { commits } => transaction_result(bytes, commits)?,
@@ -123,6 +126,7 @@ impl Shared {
                 }
             },
         };
+        self.queue.pop_front();
         self.connection.consume(answer);
         Ok(match owner {
             Owner::Caller { token, .. } => Taken::Caller(completion(token, result)),
@@ -341,7 +345,13 @@ impl Sql for PostgresSession {
             let answer = answer.inspect_err(|error| shared.broken = Some(error.repeated()))?;
             let prepared = statement.prepared(&shared.connection.buffered()[..answer.length]);
             shared.connection.consume(answer);
-            prepared?;
+            if let Err(error) = prepared {
+                // An answer that is none leaves nothing behind it to be trusted.
+                if error.kind() == ErrorKind::Unreachable {
+                    shared.broken = Some(error.repeated());
+                }
+                return Err(error);
+            }
             Ok(shared.statements.push(statement))
         })
     }

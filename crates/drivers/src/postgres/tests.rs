@@ -1,5 +1,6 @@
 //! The driver against a real server, which all tests of the process share while they run; each has its own database.
 
+mod hostile;
 mod operations;
 mod ownership;
 mod records;

@@ -228,8 +228,13 @@ impl RecordKeys {
         }
         let mut keys = spare.pop().unwrap_or_default();
         keys.clear();
+        let start = out.len();
         for _ in 0..count {
-            let key = std::str::from_utf8(replies.bytes()?).map_err(|_| unexpected())?;
+            let key = replies.bytes().and_then(|key| std::str::from_utf8(key).map_err(|_| unexpected()));
+            let key = key.inspect_err(|_| {
+                // The scan ends here: what was to read its records would be answered to the next request.
+                out.truncate(start);
+            })?;
             keys.push(key);
             self.read_all(out, key);
         }

@@ -101,6 +101,12 @@ impl RedisSession {
         Some(Completion { token, result })
     }
 
+    /// Whether commands were appended that have not left.
+    #[cfg(test)]
+    pub(crate) fn has_unsent(&mut self) -> bool {
+        !self.wire.out().is_empty()
+    }
+
     /// Moves bytes until more have come in.
     fn poll_wire(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
         if let Poll::Ready(Err(source)) = self.wire.poll_flush(context) {

@@ -1,5 +1,6 @@
 //! The driver against a real server: a `redis-server` of the test's own, on a free port of loopback.
 
+mod hostile;
 mod operations;
 mod records;
 mod server;

@@ -44,7 +44,8 @@ fn connections_go_the_way_that_is_asked_for_and_bring_the_same() {
     let lab = Lab::new();
     for engine in ["mariadb", "postgres", "redis"] {
         let Some(server) = lab.server(engine) else { continue };
-        let work = ["--workload", "ycsb:a", "--set", "records=2000", "--seed", "7", "--operations", "5000", "--pin", "--json"];
+        let work =
+            ["--workload", "ycsb:a", "--set", "records=2000", "--seed", "7", "--operations", "5000", "--pin", "--json"];
         for io in ["epoll", "io_uring"] {
             let load: [&[&str]; 2] = [&["--sessions", "40"], &["--sessions", "4", "--rate", "20000/s"]];
             for load in load {

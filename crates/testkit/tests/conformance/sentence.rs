@@ -78,7 +78,9 @@ impl Sentence {
         let reactor = match target.way() {
             Way::Reactor => match Reactor::new() {
                 Ok(reactor) => Some(reactor),
-                Err(error) => return Ok(Completion::ignored_with(format!("the kernel has no io_uring for us: {error}"))),
+                Err(error) => {
+                    return Ok(Completion::ignored_with(format!("the kernel has no io_uring for us: {error}")));
+                }
             },
             Way::Poller | Way::Encrypted => None,
         };
