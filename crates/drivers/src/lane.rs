@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 use store::{
-    Completion, Error, ErrorKind, Fields, LocalBoxFuture, Outcome, Request, Result, Rows, Session, Sql, StatementId,
+    Arguments, Completion, Error, ErrorKind, Fields, LocalBoxFuture, Outcome, Request, Result, Rows, Session, Sql, StatementId,
     Token, Values,
 };
 
@@ -86,6 +86,8 @@ struct OwnedRequest {
     bytes: Vec<u8>,
     /// The parameters of a statement, as one row.
     parameters: RowBuffer,
+    /// Those of a planned one.
+    arguments: Arguments,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -108,6 +110,7 @@ enum Kind {
         row: u64,
     },
     Statement(StatementId),
+    Planned(u32),
     Prepare,
     Begin,
     Commit,
@@ -135,6 +138,10 @@ impl OwnedRequest {
                     self.parameters.push(*parameter);
                 }
                 (Kind::Statement(statement), "", None)
+            }
+            Request::Planned { statement, arguments } => {
+                self.arguments.clone_from(arguments);
+                (Kind::Planned(statement), "", None)
             }
             Request::Begin => (Kind::Begin, "", None),
             Request::Commit => (Kind::Commit, "", None),
@@ -168,6 +175,7 @@ impl OwnedRequest {
                 }
                 Request::Statement { statement, parameters: parameters.as_slice() }
             }
+            Kind::Planned(statement) => Request::Planned { statement, arguments: &self.arguments },
             Kind::Begin => Request::Begin,
             Kind::Commit => Request::Commit,
             // A text to prepare does not come this way.
