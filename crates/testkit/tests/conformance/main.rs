@@ -20,6 +20,7 @@ mod records;
 mod sentence;
 mod sessions;
 mod sql;
+mod tables;
 
 use std::process::ExitCode;
 
@@ -67,6 +68,7 @@ fn sentences(driver: &'static dyn Driver) -> Vec<Sentence> {
     sentences.extend(loading::sentences(driver));
     sentences.extend(sessions::sentences(driver));
     sentences.extend(sql::sentences(driver));
+    sentences.extend(tables::sentences(driver));
     sentences.extend(ownership::sentences(driver));
     if !KEEPS_NOTHING.contains(&driver.name()) {
         sentences.extend(records::sentences(driver));
