@@ -134,7 +134,7 @@ pub enum Request<'a> {
     Planned {
         /// Its place in [`TableSet::statements`](crate::TableSet::statements).
         statement: u32,
-        /// Its parameters.
+        /// Its parameters: as many as it has.
         arguments: &'a Arguments,
     },
     /// Begin a transaction.

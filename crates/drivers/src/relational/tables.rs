@@ -140,10 +140,11 @@ mod tests {
 
     impl RecordSource for Twice {
         fn rows(&self, table: usize, number: u64, rows: &mut dyn Rows) {
+            let (table, number) = (table as u64, number.cast_signed());
             for row in 0..2 {
                 rows.row(None);
-                rows.value(0, Value::Integer(table as i64));
-                rows.value(1, Value::Integer(number as i64 * 2 + row));
+                rows.value(0, Value::Integer(table.cast_signed()));
+                rows.value(1, Value::Integer(number * 2 + row));
                 rows.value(2, Value::Text("word"));
             }
         }

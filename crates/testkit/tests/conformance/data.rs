@@ -37,7 +37,7 @@ impl RecordSource for Source {
         for part in 0..2 {
             let large = LARGE + i64::from(part);
             rows.row(None);
-            rows.value(0, Value::Integer(number as i64 - 1));
+            rows.value(0, Value::Integer(number.cast_signed() - 1));
             rows.value(1, Value::Integer(large));
             rows.value(2, Value::Text(&format!("row-{table}-{number}")));
             rows.value(3, Value::Text(&"ö".repeat((number % 7) as usize)));
