@@ -13,8 +13,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 use store::{
-    Arguments, Completion, Error, ErrorKind, Fields, LocalBoxFuture, Outcome, Request, Result, Rows, Session, Sql, StatementId,
-    Token, Values,
+    Arguments, Completion, Error, ErrorKind, Fields, LocalBoxFuture, Outcome, Request, Result, Rows, Session, Sql,
+    StatementId, Token, Values,
 };
 
 use crate::relational::{Parameters, Placeholder, RowBuffer};

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use store::{
-    Counters, Dataset, Error, ErrorKind, LoadPart, LoadState, LocalBoxFuture, Namespace, OperationRows, OwnedObject, Record,
-    RecordSource, RecordTable, Result, ServerInfo, Session, SessionSpec, Store, Target,
+    Counters, Dataset, Error, ErrorKind, LoadPart, LoadState, LocalBoxFuture, Namespace, OperationRows, OwnedObject,
+    Record, RecordSource, RecordTable, Result, ServerInfo, Session, SessionSpec, Store, Target,
 };
 use tokio::runtime;
 

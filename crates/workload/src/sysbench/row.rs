@@ -8,7 +8,7 @@
 use std::array;
 
 use super::draw::special;
-use crate::random::mix64;
+use crate::random::{mix64, unit};
 
 /// Digits of a group.
 const GROUP: usize = 11;
@@ -80,11 +80,11 @@ impl Row {
     /// The loaded `k`, from 1 to `table_size`: drawn as sysbench's `prepare` does with its defaults.
     pub(super) fn k(self, table_size: u64) -> u64 {
         let mut state = self.binding ^ FOR_K;
-        let bits = || {
+        let next = || {
             state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            mix64(state)
+            unit(mix64(state))
         };
-        special(table_size, bits) + 1
+        special(table_size, next) + 1
     }
 
     /// The loaded `c`.
