@@ -9,8 +9,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use store::{
-    Completion, Error, ErrorKind, Fields, LocalBoxFuture, Outcome, Request, Result, Rows, Session, Sql, StatementId,
-    Token, Values,
+    Arguments, Completion, Error, ErrorKind, Fields, LocalBoxFuture, Outcome, Request, Result, Rows, Session, Sql,
+    StatementId, Token, Values,
 };
 
 use crate::relational::{Parameters, Placeholder, RowBuffer};
@@ -82,6 +82,8 @@ struct OwnedRequest {
     bytes: Vec<u8>,
     /// The parameters of a statement, as one row.
     parameters: RowBuffer,
+    /// Those of a planned one.
+    arguments: Arguments,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -104,6 +106,7 @@ enum Kind {
         row: u64,
     },
     Statement(StatementId),
+    Planned(u32),
     Prepare,
     Begin,
     Commit,
@@ -131,6 +134,10 @@ impl OwnedRequest {
                     self.parameters.push(*parameter);
                 }
                 (Kind::Statement(statement), "", None)
+            }
+            Request::Planned { statement, arguments } => {
+                self.arguments.clone_from(arguments);
+                (Kind::Planned(statement), "", None)
             }
             Request::Begin => (Kind::Begin, "", None),
             Request::Commit => (Kind::Commit, "", None),
@@ -164,6 +171,7 @@ impl OwnedRequest {
                 }
                 Request::Statement { statement, parameters: parameters.as_slice() }
             }
+            Kind::Planned(statement) => Request::Planned { statement, arguments: &self.arguments },
             Kind::Begin => Request::Begin,
             Kind::Commit => Request::Commit,
             // A text to prepare does not come this way.

@@ -144,6 +144,8 @@ impl MemoryStore {
                 Dataset::Operations(rows) => {
                     lock(&space).rows.insert(number, row_contents(rows, number));
                 }
+                // It has no SQL, so nothing could ask for them.
+                Dataset::Tables(_) => {}
             }
             progress.fetch_add(1, Ordering::Relaxed);
         }
@@ -299,7 +301,11 @@ impl Session for MemorySession {
                 (Verb::Operation { operation, row }, "", nothing)
             }
             Request::Operation { .. } => return Err(Error::bug("the session was opened without rows for operations")),
-            Request::Statement { .. } | Request::Begin | Request::Commit | Request::Rollback => {
+            Request::Statement { .. }
+            | Request::Planned { .. }
+            | Request::Begin
+            | Request::Commit
+            | Request::Rollback => {
                 return Err(Error::unsupported("this store has neither SQL nor transactions"));
             }
         };

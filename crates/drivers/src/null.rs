@@ -295,7 +295,10 @@ impl Session for NullSession {
 
 /// Refuses what the capabilities do not claim.
 fn check(request: &Request<'_>) -> Result<()> {
-    if matches!(request, Request::Statement { .. } | Request::Begin | Request::Commit | Request::Rollback) {
+    if matches!(
+        request,
+        Request::Statement { .. } | Request::Planned { .. } | Request::Begin | Request::Commit | Request::Rollback
+    ) {
         return Err(Error::unsupported("this store has neither SQL nor transactions"));
     }
     Ok(())

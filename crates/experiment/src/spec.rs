@@ -117,7 +117,16 @@ fn load_for(plan: &LoadPlan, instance: &dyn Instance) -> Result<Load> {
     let names = instance.operations();
     let sequence: Vec<_> =
         instance.sequence().iter().map(|operation| (*operation, names[usize::from(*operation)])).collect();
-    plan.to_load(&sequence, instance.dataset().map_or(1, store::Dataset::rows))
+    let load = plan.to_load(&sequence, instance.dataset().map_or(1, store::Dataset::rows))?;
+    if load.depth.get() > instance.depth_max() {
+        let what = instance.variant().unwrap_or("the workload");
+        return Err(Error::config(format!(
+            "a depth of {} is too much for {what}: its operations are transactions",
+            load.depth
+        ))
+        .with_hint(format!("use --depth {}, and more --sessions", instance.depth_max())));
+    }
+    Ok(load)
 }
 
 /// The work that tells most about a store that can do it: YCSB B; else what the driver itself offers.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::{Error, Result, Values};
+use crate::{Error, Result, Rows, TableSet, Values};
 
 /// The prefix of everything that Storelab creates in somebody's data store.
 const PREFIX: &str = "storelab_";
@@ -112,6 +112,8 @@ pub enum Dataset {
     Records(RecordTable),
     /// For a driver's own operations.
     Operations(OperationRows),
+    /// For a workload's own statements.
+    Tables(TableSet),
 }
 
 impl Dataset {
@@ -120,14 +122,16 @@ impl Dataset {
         match self {
             Self::Records(table) => &table.namespace,
             Self::Operations(rows) => &rows.namespace,
+            Self::Tables(tables) => &tables.namespace,
         }
     }
 
-    /// How many records or rows are loaded.
+    /// How many records, rows or numbers of tables are loaded.
     pub fn rows(&self) -> u64 {
         match self {
             Self::Records(table) => table.records,
             Self::Operations(rows) => rows.rows,
+            Self::Tables(tables) => tables.numbers(),
         }
     }
 
@@ -138,10 +142,12 @@ impl Dataset {
                 format!("records/1 {}x{}x{} key {}", t.records, t.field_count, t.field_length, t.key_length_max)
             }
             Self::Operations(r) => format!("operations/1 {}x{} seed {}", r.rows, r.size.payload_bytes(), r.seed),
+            Self::Tables(tables) => format!("tables/1 {}", tables.content),
         }
     }
 
-    /// The rows of one of `parts` equal parts, for loading in parallel.
+    /// The rows of one of `parts` equal parts, for loading in parallel. Tables have parts of their own:
+    /// [`TableSpec::part`](crate::TableSpec::part).
     pub fn part(&self, part: u64, parts: u64) -> Range<u64> {
         let rows = self.rows();
         (rows * part / parts)..(rows * (part + 1) / parts)
@@ -164,22 +170,27 @@ impl Record {
     }
 }
 
-/// Makes the records of a [`RecordTable`].
+/// Makes the records of a [`RecordTable`], or the rows of a [`TableSet`].
 pub trait RecordSource: Send + Sync {
     /// Fills the buffer with the record of that number; the same number gives the same record.
-    fn fill(&self, number: u64, record: &mut Record);
+    fn fill(&self, number: u64, record: &mut Record) {
+        let _ = number;
+        record.key.clear();
+        record.fields.clear();
+    }
+
+    /// Shows the rows that a number has in a table, by its place in the set: each with all its values in the order of
+    /// the columns. The same number gives the same rows.
+    fn rows(&self, table: usize, number: u64, rows: &mut dyn Rows) {
+        let _ = (table, number, rows);
+    }
 }
 
 /// The source for datasets that the driver makes by itself.
 #[derive(Debug, Clone, Copy)]
 pub struct NullSource;
 
-impl RecordSource for NullSource {
-    fn fill(&self, _number: u64, record: &mut Record) {
-        record.key.clear();
-        record.fields.clear();
-    }
-}
+impl RecordSource for NullSource {}
 
 #[cfg(test)]
 mod tests {

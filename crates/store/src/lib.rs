@@ -7,6 +7,7 @@
 //! **This crate names no product.** Everything that differs between products is data
 //! ([`Capabilities`], [`Operation`]) or lives in `drivers`.
 
+mod arguments;
 mod capability;
 mod dataset;
 mod driver;
@@ -14,8 +15,10 @@ mod error;
 mod operation;
 mod request;
 mod session;
+mod tables;
 mod target;
 
+pub use arguments::Arguments;
 pub use capability::{Capabilities, Capability};
 pub use dataset::{DataSize, Dataset, Namespace, NullSource, OperationRows, Record, RecordSource, RecordTable};
 pub use driver::{
@@ -25,6 +28,7 @@ pub use error::{Error, ErrorKind, Result, did_you_mean};
 pub use operation::{Effect, Operation};
 pub use request::{Completion, Fields, Outcome, Request, Rows, StatementId, Token, Value, Values};
 pub use session::{Session, Sql, complete, execute};
+pub use tables::{Column, ColumnType, TableIndex, TableSet, TableSpec};
 pub use target::{Secret, Target, TlsMode};
 
 /// A boxed future that stays on the thread that polls it.

@@ -1,6 +1,6 @@
 //! Requests, what comes back, and the rows in between. Everything is borrowed: the hot path allocates nothing.
 
-use crate::Result;
+use crate::{Arguments, Result};
 
 /// Tells the requests in flight on one session apart: a small number below the session's depth,
 /// chosen by the caller, free again once its [`Completion`] was returned.
@@ -74,8 +74,9 @@ pub enum Fields {
 
 /// One thing that a session is asked to do.
 ///
-/// The key-value verbs work on the [`RecordTable`](crate::RecordTable) and `Operation` on the
-/// [`OperationRows`](crate::OperationRows) that the session was opened for.
+/// The key-value verbs work on the [`RecordTable`](crate::RecordTable), `Operation` on the
+/// [`OperationRows`](crate::OperationRows) and `Planned` on the [`TableSet`](crate::TableSet) that the session was
+/// opened for.
 #[derive(Debug, Clone, Copy)]
 pub enum Request<'a> {
     /// Read one record. An absent key gives an [`Outcome`] of 0 rows, not an error.
@@ -127,6 +128,14 @@ pub enum Request<'a> {
         statement: StatementId,
         /// Its parameters, in order.
         parameters: &'a [Value<'a>],
+    },
+    /// A statement of the [`TableSet`](crate::TableSet) that the session was opened for. It is prepared with its
+    /// first use.
+    Planned {
+        /// Its place in [`TableSet::statements`](crate::TableSet::statements).
+        statement: u32,
+        /// Its parameters: as many as it has.
+        arguments: &'a Arguments,
     },
     /// Begin a transaction.
     Begin,

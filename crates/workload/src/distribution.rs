@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::random::{Random, Remainder};
 use compatible::CompatibleZipf;
 pub(crate) use fnv::fnv_hash64;
-use zipf::Zipf;
+pub(crate) use zipf::Zipf;
 
 /// More records than this are not chosen from; at YCSB's record size they would be 4 TB. The spreading of ranks
 /// multiplies two numbers up to this in 64 bits.

@@ -9,6 +9,7 @@ mod distribution;
 mod operations;
 mod parameter;
 mod random;
+mod sysbench;
 mod ycsb;
 
 pub use parameter::{Parameter, ParameterKind, Settings};
@@ -21,7 +22,7 @@ use store::{
 };
 
 /// Every workload, alphabetic.
-pub static WORKLOADS: &[&dyn Workload] = &[&operations::Operations, &ycsb::Ycsb];
+pub static WORKLOADS: &[&dyn Workload] = &[&operations::Operations, &sysbench::Sysbench, &ycsb::Ycsb];
 
 /// A variant of a workload: `a` of `ycsb:a`.
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +99,11 @@ pub trait Instance: Send + Sync {
 
     /// Whether a run adds or removes rows, so that the data must be loaded anew for the next one.
     fn adds_rows(&self) -> bool;
+
+    /// How many requests of one client may be in flight: 1 where they are transactions.
+    fn depth_max(&self) -> u32 {
+        u32::MAX
+    }
 
     /// A simulated user. The same specification gives the same requests.
     fn client(&self, spec: ClientSpec) -> Box<dyn Client>;

@@ -33,8 +33,14 @@ impl Random {
     /// A number in [0, 1), a multiple of 2^-53.
     #[inline]
     pub(crate) fn unit(&mut self) -> f64 {
-        (self.bits() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
+        unit(self.bits())
     }
+}
+
+/// Random bits as a number in [0, 1), a multiple of 2^-53.
+#[inline]
+pub(crate) const fn unit(bits: u64) -> f64 {
+    (bits >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
 }
 
 /// A bijection of 64 bits whose output looks random: the finaliser of `SplitMix64` (Stafford's variant 13).

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use store::{
-    Counters, Dataset, ErrorKind, LoadPart, LoadState, LocalBoxFuture, Namespace, OperationRows, OwnedObject, Record,
-    RecordSource, RecordTable, Result, ServerInfo, Session, SessionSpec, Store, Target,
+    Counters, Dataset, Error, ErrorKind, LoadPart, LoadState, LocalBoxFuture, Namespace, OperationRows, OwnedObject,
+    Record, RecordSource, RecordTable, Result, ServerInfo, Session, SessionSpec, Store, Target,
 };
 use tokio::runtime;
 
@@ -182,6 +182,7 @@ impl Store for RedisStore {
             match dataset {
                 Dataset::Records(table) => self.load_records(table, numbers, source, progress).await,
                 Dataset::Operations(rows) => self.load_rows(rows, numbers, progress).await,
+                Dataset::Tables(_) => Err(Error::unsupported("Redis has no relational tables")),
             }
         })
     }

@@ -78,7 +78,7 @@ async fn load(store: &dyn Store, dataset: &Dataset) {
     store.create(dataset).await.expect("nothing is in the way");
     let (source, progress): (&dyn RecordSource, _) = match dataset {
         Dataset::Records(_) => (&Numbered, AtomicU64::new(0)),
-        Dataset::Operations(_) => (&NullSource, AtomicU64::new(0)),
+        Dataset::Operations(_) | Dataset::Tables(_) => (&NullSource, AtomicU64::new(0)),
     };
     for index in 0..2 {
         store.load(dataset, LoadPart { index, of: 2 }, source, &progress).await.expect("the server takes the data");

@@ -54,6 +54,8 @@ const TAGS: [&str; 4] = ["blue", "green", "red", "white"];
 pub(crate) enum ColumnKind {
     /// [`Value::Integer`], 64 bits.
     Integer,
+    /// [`Value::Integer`], 32 bits.
+    Integer32,
     /// [`Value::Text`].
     Text,
     /// [`Value::Text`] that is a JSON document.

@@ -3,10 +3,11 @@
 use std::fmt::Write;
 use std::ops::Range;
 
-use store::{Dataset, LoadPart, LoadState, Record, RecordSource, RecordTable, Result, Value};
+use store::{Dataset, LoadPart, LoadState, Record, RecordSource, RecordTable, Result, TableSet, Value};
 
 use super::contents::{ColumnKind, Contents, Table};
 use super::manifest::{KIND_INDEX, KIND_TABLE, Object, Script};
+use super::tables::{self, TableRows};
 use super::{Dialect, Link, RowBuffer, in_namespace, manifest, records};
 
 /// Rows of a batch at most: more bring nothing, and a statement's parameters are limited.
@@ -35,6 +36,7 @@ fn objects(dialect: &Dialect, dataset: &Dataset) -> Vec<Object> {
             let all = tables.chain(plain).chain(others);
             all.map(|(kind, name)| Object { kind, name: namespace.object(name) }).collect()
         }
+        Dataset::Tables(set) => tables::objects(set),
     }
 }
 
@@ -62,14 +64,8 @@ pub(crate) async fn create<L: Link>(link: &mut L, dialect: &'static Dialect, dat
 pub(crate) async fn finish<L: Link>(link: &mut L, dialect: &'static Dialect, dataset: &Dataset) -> Result<()> {
     let mut script = Script::new(link, dialect);
     let namespace = dataset.namespace();
-    if let Dataset::Operations(_) = dataset {
-        for (name, table, column) in INDEXES {
-            let text = format!("CREATE INDEX {{ns}}_{name} ON {{ns}}_{table} ({column})");
-            script.run(&in_namespace(&text, namespace), &[]).await?;
-        }
-        for (_, text) in dialect.indexes {
-            script.run(&in_namespace(text, namespace), &[]).await?;
-        }
+    for text in create_indexes(dialect, dataset) {
+        script.run(&text, &[]).await?;
     }
     let has_statistics = !dialect.analyze.is_empty();
     for object in objects(dialect, dataset).iter().filter(|object| has_statistics && object.kind == KIND_TABLE) {
@@ -78,12 +74,26 @@ pub(crate) async fn finish<L: Link>(link: &mut L, dialect: &'static Dialect, dat
     script.mark_loaded(namespace).await
 }
 
+fn create_indexes(dialect: &Dialect, dataset: &Dataset) -> Vec<String> {
+    match dataset {
+        Dataset::Records(_) => Vec::new(),
+        Dataset::Operations(rows) => {
+            let plain = INDEXES.iter().map(|(name, table, column)| {
+                in_namespace(&format!("CREATE INDEX {{ns}}_{name} ON {{ns}}_{table} ({column})"), &rows.namespace)
+            });
+            plain.chain(dialect.indexes.iter().map(|(_, text)| in_namespace(text, &rows.namespace))).collect()
+        }
+        Dataset::Tables(set) => tables::create_indexes(set),
+    }
+}
+
 fn create_tables(dialect: &Dialect, dataset: &Dataset) -> Vec<String> {
     match dataset {
         Dataset::Records(table) => vec![create_records(dialect, table)],
         Dataset::Operations(rows) => {
             Table::ALL.iter().map(|table| in_namespace(&create_table(dialect, *table), &rows.namespace)).collect()
         }
+        Dataset::Tables(set) => tables::create(dialect, set),
     }
 }
 
@@ -149,6 +159,7 @@ pub(crate) struct Batches<'a> {
 enum Source<'a> {
     Records { table: &'a RecordTable, source: &'a dyn RecordSource, record: Record },
     Operations(Contents),
+    Tables { set: &'a TableSet, rows: TableRows<'a> },
 }
 
 impl<'a> Batches<'a> {
@@ -171,6 +182,10 @@ impl<'a> Batches<'a> {
                 let columns = Table::ALL.iter().map(|table| columns_of(dialect, *table)).collect();
                 (Source::Operations(Contents::new(rows)), columns, rows.size.payload_bytes())
             }
+            Dataset::Tables(set) => {
+                let rows = TableRows::new(set, source, part);
+                (Source::Tables { set, rows }, TableRows::columns(set), TableRows::number_bytes(set))
+            }
         };
         let columns_max = columns.iter().map(Vec::len).max().unwrap_or(1) as u64;
         let chunk = (BATCH_BYTES / (row_bytes as u64).max(1)).min(BATCH_ROWS_MAX).min(BATCH_VALUES_MAX / columns_max);
@@ -179,10 +194,15 @@ impl<'a> Batches<'a> {
 
     /// Fills the buffer, which is cleared before, with the next batch; None where all are done.
     pub(crate) fn next(&mut self, rows: &mut RowBuffer) -> Option<Batch<'_>> {
+        rows.clear();
+        if let Source::Tables { set, rows: tables } = &mut self.source {
+            let (table, completed) = tables.next(self.chunk, rows)?;
+            let name = set.namespace.object(&set.tables[table].name);
+            return Some(Batch { table: name, columns: &self.columns[table], completed });
+        }
         if self.left.is_empty() {
             return None;
         }
-        rows.clear();
         let end = (self.left.start + self.chunk).min(self.left.end);
         let columns = &self.columns[self.table];
         let name = match &mut self.source {
@@ -200,6 +220,7 @@ impl<'a> Batches<'a> {
                 }
                 contents.namespace.object(table.name())
             }
+            Source::Tables { .. } => return None,
         };
         let mut completed = 0;
         self.table += 1;

@@ -11,8 +11,10 @@ pub(crate) mod manifest;
 pub(crate) mod operations;
 mod records;
 mod rows;
+mod tables;
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use store::{Dataset, Error, Outcome, Request, Result, StatementId, Value};
 
@@ -122,6 +124,19 @@ pub(crate) enum Work {
     Records(store::RecordTable),
     /// The operations.
     Operations(contents::Contents),
+    /// A workload's own statements.
+    Tables(Arc<[String]>),
+}
+
+impl Work {
+    /// The number of a workload's own statement.
+    fn planned(&self, statement: u32) -> Result<usize> {
+        match self {
+            Self::Tables(statements) if (statement as usize) < statements.len() => Ok(statement as usize),
+            Self::Tables(_) => Err(Error::bug(format!("the workload has no statement {statement}"))),
+            _ => Err(Error::bug("a planned statement on a session without its tables")),
+        }
+    }
 }
 
 impl Plan {
@@ -131,6 +146,7 @@ impl Plan {
             None => Work::Sql,
             Some(Dataset::Records(table)) => Work::Records(table.clone()),
             Some(Dataset::Operations(rows)) => Work::Operations(contents::Contents::new(rows)),
+            Some(Dataset::Tables(set)) => Work::Tables(Arc::clone(&set.statements)),
         };
         Self { dialect, work }
     }
@@ -141,6 +157,7 @@ impl Plan {
             Work::Sql => 0,
             Work::Records(table) => records::count(table),
             Work::Operations(_) => operations::COUNT,
+            Work::Tables(statements) => statements.len(),
         }
     }
 
@@ -150,6 +167,7 @@ impl Plan {
             Work::Sql => String::new(),
             Work::Records(table) => records::text(table, statement),
             Work::Operations(contents) => operations::text(self.dialect, contents, statement),
+            Work::Tables(statements) => statements[statement].clone(),
         };
         self.dialect.placeholder.translate(&text)
     }
@@ -168,6 +186,12 @@ impl Plan {
                     parameters.push(*value);
                 }
                 Ok((self.planned() + statement.0 as usize, Shape::default()))
+            }
+            (Request::Planned { statement, arguments }, work) => {
+                for value in arguments.iter() {
+                    parameters.push(value);
+                }
+                Ok((work.planned(*statement)?, Shape::default()))
             }
             (_, Work::Records(table)) => records::statement(table, request, parameters),
             (_, _) => Err(Error::bug("a key-value verb on a session without records")),
@@ -237,6 +261,14 @@ impl<S: Statements> LaneClient for Worker<S> {
                 result
             }
             (Request::Operation { .. }, _) => Err(Error::bug("an operation on a session without its dataset")),
+            (Request::Planned { statement, arguments }, work) => {
+                let number = work.planned(*statement)?;
+                let mut parameters = Parameters::new();
+                for value in arguments.iter() {
+                    parameters.push(value);
+                }
+                self.statements.query(number, parameters.as_slice(), rows).await
+            }
             (_, Work::Records(table)) => records::run(table, &mut self.statements, request, rows).await,
             (_, _) => Err(Error::bug("a key-value verb on a session without records")),
         };

@@ -113,6 +113,7 @@ pub(super) fn statement<'a>(
         }
         Request::Operation { .. }
         | Request::Statement { .. }
+        | Request::Planned { .. }
         | Request::Begin
         | Request::Commit
         | Request::Rollback => Err(Error::bug("not a key-value verb")),

@@ -143,6 +143,17 @@ impl RowBuffer {
     }
 }
 
+/// Keeps the rows that it is shown.
+impl Rows for RowBuffer {
+    fn row(&mut self, _key: Option<&str>) {
+        self.begin_row();
+    }
+
+    fn value(&mut self, _column: usize, value: Value<'_>) {
+        self.push(value);
+    }
+}
+
 /// The parameters of one statement, on the stack unless there are very many.
 #[derive(Debug)]
 pub(crate) struct Parameters<'a> {

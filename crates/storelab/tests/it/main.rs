@@ -6,3 +6,4 @@ mod known_answers;
 mod messages;
 mod output;
 mod support;
+mod sysbench;

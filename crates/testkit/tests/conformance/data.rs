@@ -21,7 +21,7 @@ impl Source {
     pub(crate) fn of(dataset: &Dataset) -> Self {
         match dataset {
             Dataset::Records(table) => Self { field_count: table.field_count, field_length: table.field_length },
-            Dataset::Operations(_) => Self { field_count: 1, field_length: 1 },
+            Dataset::Operations(_) | Dataset::Tables(_) => Self { field_count: 1, field_length: 1 },
         }
     }
 }
@@ -31,7 +31,22 @@ impl RecordSource for Source {
         record.key = key(number);
         record.fields = fields(number, self.field_count, self.field_length);
     }
+
+    /// Two rows for each number: numbers of 32 and 64 bits, and texts of a fixed length and of another.
+    fn rows(&self, table: usize, number: u64, rows: &mut dyn Rows) {
+        for part in 0..2 {
+            let large = LARGE + i64::from(part);
+            rows.row(None);
+            rows.value(0, Value::Integer(number.cast_signed() - 1));
+            rows.value(1, Value::Integer(large));
+            rows.value(2, Value::Text(&format!("row-{table}-{number}")));
+            rows.value(3, Value::Text(&"ö".repeat((number % 7) as usize)));
+        }
+    }
 }
+
+/// A number beyond 32 bits.
+pub(crate) const LARGE: i64 = 1 << 40;
 
 /// The key of the record of that number; in their numbers' order.
 pub(crate) fn key(number: u64) -> String {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use provision::Engine;
 use store::{
-    Capability, DataSize, Dataset, Driver, ErrorKind, LoadPart, Namespace, OperationRows, RecordTable, Request, Result,
-    Session, SessionSpec, Store, Target, execute,
+    Capability, Column, ColumnType, DataSize, Dataset, Driver, ErrorKind, LoadPart, Namespace, OperationRows,
+    RecordTable, Request, Result, Session, SessionSpec, Store, TableIndex, TableSet, TableSpec, Target, execute,
 };
 use testkit::TestTarget;
 
@@ -113,6 +113,38 @@ impl Lab {
     /// So many rows for operations in a namespace of their own.
     pub(crate) fn rows(&self, rows: u64, size: DataSize) -> Dataset {
         Dataset::Operations(OperationRows { namespace: self.namespace(), rows, size, seed: 7 })
+    }
+
+    /// Two tables, each with two rows for each number, in a namespace of their own.
+    pub(crate) fn tables(&self, numbers: u64) -> Dataset {
+        let namespace = self.namespace();
+        let column = |name, kind| Column { name, kind };
+        let table = |name: &str, indexes| TableSpec {
+            name: name.to_owned(),
+            columns: vec![
+                column("id", ColumnType::Integer),
+                column("part", ColumnType::BigInteger),
+                column("label", ColumnType::Character(20)),
+                column("note", ColumnType::Varying(10)),
+            ],
+            primary_key: vec![1, 0],
+            indexes,
+            numbers,
+            rows_per_number: 2,
+        };
+        let index = TableIndex { name: "second_label".to_owned(), columns: vec![2, 0] };
+        let second = namespace.object("second");
+        Dataset::Tables(TableSet {
+            content: format!("conformance {numbers}"),
+            tables: vec![table("first", Vec::new()), table("second", vec![index])],
+            statements: [
+                format!("SELECT part, label, note FROM {second} WHERE id = ? ORDER BY part"),
+                format!("UPDATE {second} SET note = ? WHERE id = ?"),
+                format!("SELECT nonsense FROM {second}"),
+            ]
+            .into(),
+            namespace,
+        })
     }
 
     /// Makes and loads a dataset.

@@ -27,12 +27,12 @@ pub(crate) fn sentences(driver: &dyn Driver) -> Vec<Sentence> {
     sentences
 }
 
-async fn state(lab: &Lab, dataset: &Dataset) -> LoadState {
+pub(crate) async fn state(lab: &Lab, dataset: &Dataset) -> LoadState {
     lab.store.load_state(dataset).await.expect("the manifest can be read")
 }
 
 /// Loads all parts at the same time, from a thread each; what the progress says then.
-fn load_parts(store: &dyn Store, dataset: &Dataset, parts: u64) -> u64 {
+pub(crate) fn load_parts(store: &dyn Store, dataset: &Dataset, parts: u64) -> u64 {
     let progress = AtomicU64::new(0);
     let source = Source::of(dataset);
     std::thread::scope(|scope| {

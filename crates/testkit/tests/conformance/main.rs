@@ -20,6 +20,7 @@ mod records;
 mod sentence;
 mod sessions;
 mod sql;
+mod tables;
 
 use std::process::ExitCode;
 
@@ -78,6 +79,7 @@ fn sentences(driver: &'static dyn Driver) -> Vec<Sentence> {
 fn sentences_of_sessions(driver: &'static dyn Driver) -> Vec<Sentence> {
     let mut sentences = sessions::sentences(driver);
     sentences.extend(sql::sentences(driver));
+    sentences.extend(tables::sentences(driver));
     if !KEEPS_NOTHING.contains(&driver.name()) {
         sentences.extend(records::sentences(driver));
         sentences.extend(model::sentences(driver));

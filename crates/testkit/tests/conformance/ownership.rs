@@ -92,7 +92,7 @@ async fn nothing(lab: &Lab) {
 }
 
 /// Users' objects and what all looked like before Storelab came.
-async fn with_users(lab: &Lab) -> (Raw, Vec<String>) {
+pub(crate) async fn with_users(lab: &Lab) -> (Raw, Vec<String>) {
     let mut raw = lab.raw().await.expect("there is another way in");
     populate(lab, &mut raw).await;
     let before = fingerprint(lab, &mut raw).await;

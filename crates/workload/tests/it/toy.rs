@@ -91,6 +91,7 @@ impl ToyStore {
                 }
             }
             Dataset::Operations(rows) => store.data().rows.extend(0..rows.rows),
+            Dataset::Tables(_) => panic!("the toy store has no tables"),
         }
         store
     }

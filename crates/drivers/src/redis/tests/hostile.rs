@@ -91,7 +91,7 @@ async fn entered(port: u16, dataset: &Dataset) -> RedisSession {
     let connection = Connection::open(&Address::of(&target).expect("valid")).await.expect("it is greeted");
     let contents = match dataset {
         Dataset::Operations(rows) => Some(Arc::new(Contents::new(rows))),
-        Dataset::Records(_) => None,
+        Dataset::Records(_) | Dataset::Tables(_) => None,
     };
     RedisSession::new(connection, Some(dataset), contents, DEPTH).expect("still connected")
 }
