@@ -108,7 +108,7 @@ impl Figure {
         match self {
             Self::Cpu => "CPU",
             Self::Throughput => "throughput",
-            Self::Lateness => "lateness p99",
+            Self::Lateness => "lateness p50",
             Self::Memory => "memory",
         }
     }

@@ -28,7 +28,7 @@ use crate::peer::Found;
 
 /// Rounds and seconds of a full measurement: the thirteen cases end within half an hour.
 const ROUNDS: u32 = 5;
-const SECONDS: u32 = 6;
+const SECONDS: u32 = 8;
 /// Of a quick one, of which each case ends within three minutes.
 const ROUNDS_QUICK: u32 = 3;
 const SECONDS_QUICK: u32 = 2;

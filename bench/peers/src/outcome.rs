@@ -49,7 +49,7 @@ impl Run {
         match figure {
             Figure::Cpu => Some(self.cpu_us_per_operation),
             Figure::Throughput => Some(self.operations_per_second),
-            Figure::Lateness => self.lateness_us.map(|(_, p99)| p99),
+            Figure::Lateness => self.lateness_us.map(|(p50, _)| p50),
             Figure::Memory => Some(self.memory_mib_max),
         }
     }
@@ -119,9 +119,9 @@ impl Outcome {
             let cpu = measured.spread(Figure::Cpu).map(|cpu| shown(cpu, cpu_text)).unwrap_or_default();
             let rate = measured.spread(Figure::Throughput).map(|rate| shown(rate, thousands)).unwrap_or_default();
             let memory = measured.spread(Figure::Memory).map_or(0.0, |[_, _, max]| max);
-            let p50 = median(&measured.sorted(|run| run.lateness_us.map(|(p50, _)| p50)));
-            let lateness = match (p50, measured.spread(Figure::Lateness)) {
-                (Some(p50), Some([p99, _, max])) if max > 0.0 => format!("{p50:.0} / {p99:.0}"),
+            let p99 = median(&measured.sorted(|run| run.lateness_us.map(|(_, p99)| p99)));
+            let lateness = match (measured.spread(Figure::Lateness), p99) {
+                (Some([p50, _, max]), Some(p99)) if max > 0.0 => format!("{p50:.0} / {p99:.0}"),
                 _ => "—".to_owned(),
             };
             let ratios = self.ratios_text(position).unwrap_or_else(|| "—".to_owned());

@@ -10,7 +10,7 @@ use store::{Dataset, Fields, LocalBoxFuture, NullSource, Outcome, RecordSource, 
 use workload::{Call, Check, Client, ClientSpec, Instance, Progress, Turn};
 
 /// Long enough for a mean that is steady to a few per cent, short enough not to be noticed.
-const DURATION: Duration = Duration::from_millis(30);
+const DURATION: Duration = Duration::from_millis(10);
 
 /// Mean time of a scheduled and recorded operation on the null driver, one session, in microseconds.
 ///

@@ -13,13 +13,14 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use io_uring::types::{BufRingEntry, Fd, TimeoutFlags, Timespec};
+use io_uring::types::{BufRingEntry, Fd, Fixed, TimeoutFlags, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
+use rustix::process::{Resource, getrlimit};
 
 /// Entries of the submission queue: a round of that many sends and receives leaves in one call, more in several.
 const SUBMISSIONS: u32 = 512;
@@ -27,10 +28,12 @@ const SUBMISSIONS: u32 = 512;
 const COMPLETIONS: u32 = 4096;
 /// Receive buffers, a power of two: as many sessions may have unread bytes before receives have to wait.
 const BUFFERS: u16 = 256;
-/// Room of each: a point read and its framing, many times over; larger answers take several.
-const BUFFER_BYTES: usize = 4 << 10;
+/// Room of each: a hundred rows in one piece. Of a buffer that only ever saw small answers only a page is resident.
+const BUFFER_BYTES: usize = 16 << 10;
 /// Room for what leaves in one call.
 const ARENA_BYTES: usize = 64 << 10;
+/// Sockets that the kernel need not look up by their descriptor in every request; more go by their descriptor.
+const FILES_MAX: u32 = 16 << 10;
 /// What the kernel wants queues of buffers aligned to.
 const PAGE_BYTES: usize = 4 << 10;
 /// The only group of receive buffers.
@@ -41,6 +44,8 @@ const GROUP: u16 = 0;
 const SEND_FLAGS: i32 = 0x40 | 0x4000 | 0x100;
 /// `POLLOUT` of `<poll.h>`.
 const POLLOUT: u32 = 4;
+/// Empties a place for a registered file.
+const NO_FILE: RawFd = -1;
 
 /// The queues.
 pub(crate) struct Kernel {
@@ -48,6 +53,17 @@ pub(crate) struct Kernel {
     queues: IoUring,
     pool: Pool,
     arena: Arena,
+    /// Places for registered files.
+    files: u32,
+}
+
+/// A socket as requests name it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Target {
+    /// By its place among the registered files.
+    Registered(u32),
+    /// By its descriptor, which must stay open until the requests for it have completed.
+    Descriptor(RawFd),
 }
 
 /// What ended.
@@ -87,7 +103,7 @@ impl Kernel {
     /// # Errors
     /// Where the kernel is older than Linux 6.1, `io_uring` is forbidden, or memory is short.
     pub(crate) fn new() -> io::Result<Self> {
-        let mut queues: IoUring = IoUring::builder()
+        let queues: IoUring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_taskrun_flag()
@@ -100,26 +116,52 @@ impl Kernel {
         unsafe {
             queues.submitter().register_buf_ring_with_flags(pool.queue.as_ptr().addr() as u64, BUFFERS, GROUP, 0)?;
         }
-        let _ = queues.submission();
-        Ok(Self { queues, pool, arena: Arena::new() })
+        // No more than the process may have open.
+        let files = getrlimit(Resource::Nofile).current.map_or(FILES_MAX, |limit| FILES_MAX.min(limit as u32));
+        let files = queues.submitter().register_files_sparse(files).map_or(0, |()| files);
+        Ok(Self { queues, pool, arena: Arena::new(), files })
+    }
+
+    /// Registers a socket at a place where none is.
+    pub(crate) fn register(&mut self, socket: BorrowedFd<'_>, place: u32) -> Target {
+        let descriptor = socket.as_raw_fd();
+        if place < self.files && self.queues.submitter().register_files_update(place, &[descriptor]).is_ok() {
+            return Target::Registered(place);
+        }
+        Target::Descriptor(descriptor)
+    }
+
+    /// Forgets a socket for which all requests have completed.
+    pub(crate) fn unregister(&mut self, socket: Target) {
+        if let Target::Registered(place) = socket {
+            let _ = self.queues.submitter().register_files_update(place, &[NO_FILE]);
+        }
     }
 
     /// Receives from a socket until that fails; every part completes with a buffer. `false` where the queue is full.
-    pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>, tag: u64) -> bool {
-        let entry = opcode::RecvMulti::new(Fd(socket.as_raw_fd()), GROUP).build().user_data(tag);
-        self.push(&entry)
+    pub(crate) fn receive(&mut self, socket: Target, tag: u64) -> bool {
+        let entry = match socket {
+            Target::Registered(place) => opcode::RecvMulti::new(Fixed(place), GROUP).build(),
+            Target::Descriptor(descriptor) => opcode::RecvMulti::new(Fd(descriptor), GROUP).build(),
+        };
+        self.push(&entry.user_data(tag))
     }
 
     /// Sends as many of the bytes as there is room for; none where there is none before the next
     /// [`enter`](Self::enter). Completes only where it fails or is cut short.
-    pub(crate) fn send(&mut self, socket: BorrowedFd<'_>, bytes: &[u8], tag: u64) -> Region {
+    pub(crate) fn send(&mut self, socket: Target, bytes: &[u8], tag: u64) -> Region {
         if self.queues.submission().is_full() {
             return Region::default();
         }
         let region = self.arena.append(bytes);
         if region.length > 0 {
             let (address, length) = (self.arena.address(region), region.length as u32);
-            let entry = opcode::Send::new(Fd(socket.as_raw_fd()), address, length).flags(SEND_FLAGS).build();
+            let entry = match socket {
+                Target::Registered(place) => opcode::Send::new(Fixed(place), address, length).flags(SEND_FLAGS).build(),
+                Target::Descriptor(descriptor) => {
+                    opcode::Send::new(Fd(descriptor), address, length).flags(SEND_FLAGS).build()
+                }
+            };
             let pushed = self.push(&entry.user_data(tag).flags(squeue::Flags::SKIP_SUCCESS));
             debug_assert!(pushed, "there was room a moment ago");
         }
@@ -132,8 +174,12 @@ impl Kernel {
     }
 
     /// Completes once the socket can be written to. `false` where the queue is full.
-    pub(crate) fn await_writable(&mut self, socket: BorrowedFd<'_>, tag: u64) -> bool {
-        self.push(&opcode::PollAdd::new(Fd(socket.as_raw_fd()), POLLOUT).build().user_data(tag))
+    pub(crate) fn await_writable(&mut self, socket: Target, tag: u64) -> bool {
+        let entry = match socket {
+            Target::Registered(place) => opcode::PollAdd::new(Fixed(place), POLLOUT).build(),
+            Target::Descriptor(descriptor) => opcode::PollAdd::new(Fd(descriptor), POLLOUT).build(),
+        };
+        self.push(&entry.user_data(tag))
     }
 
     /// Completes at that time since the start of the monotonic clock. `false` where there is no room.

@@ -231,7 +231,14 @@ impl State {
             Purpose::Alarm => {}
         }
         if connection.is_over() {
-            self.connections[number as usize] = None;
+            self.forget(number);
+        }
+    }
+
+    /// Forgets a connection that nobody has any use for.
+    pub(crate) fn forget(&mut self, number: u32) {
+        if let Some(connection) = self.connections[number as usize].take() {
+            self.kernel.unregister(connection.target());
             self.free.push(number);
         }
     }

@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::task::{Context, Poll, Waker};
 
-use crate::kernel::{Buffer, Completion, Kernel, Region};
+use crate::kernel::{Buffer, Completion, Kernel, Region, Target};
 use crate::reactor::{Reactor, State};
 
 /// No buffer was free: `ENOBUFS` of Linux. The receive must be asked for again.
@@ -51,6 +51,7 @@ impl From<u64> for Tag {
 /// A connection as the reactor keeps it, which outlives its [`Socket`] until the kernel is done with it.
 pub(crate) struct Connection {
     stream: TcpStream,
+    target: Target,
     received: VecDeque<Received>,
     /// How receiving ended.
     ended: Option<i32>,
@@ -117,6 +118,11 @@ impl Connection {
         self.unsent.splice(0..0, rest.iter().copied());
     }
 
+    /// As requests name it.
+    pub(crate) fn target(&self) -> Target {
+        self.target
+    }
+
     /// Whether there is something to be sent that was cut short.
     pub(crate) fn has_unsent(&self) -> bool {
         !self.unsent.is_empty() && self.room != Room::Awaited && self.ended.is_none_or(|ended| ended == 0)
@@ -125,7 +131,7 @@ impl Connection {
     /// Asks to be told when the rest can be sent. `false` where the queue is full.
     pub(crate) fn await_writable(&mut self, kernel: &mut Kernel, number: u32) -> bool {
         let tag = Tag { purpose: Purpose::Writable, connection: number };
-        let is_queued = kernel.await_writable(self.stream.as_fd(), tag.into());
+        let is_queued = kernel.await_writable(self.target, tag.into());
         if is_queued {
             self.room = Room::Awaited;
         }
@@ -154,7 +160,7 @@ impl Connection {
 
     fn send(&mut self, kernel: &mut Kernel, number: u32, round: u64, bytes: &[u8]) -> usize {
         let tag = Tag { purpose: Purpose::Send, connection: number };
-        let region = kernel.send(self.stream.as_fd(), bytes, tag.into());
+        let region = kernel.send(self.target, bytes, tag.into());
         if region.length() > 0 {
             (self.sending, self.sending_round) = (region, round);
         }
@@ -206,8 +212,15 @@ pub struct Socket {
 impl Socket {
     /// Takes a connected stream over.
     pub fn new(reactor: &Reactor, stream: TcpStream) -> Self {
-        let connection = Connection {
+        let state = &mut *reactor.0.state.borrow_mut();
+        let number = state.free.pop().unwrap_or_else(|| {
+            state.connections.push(None);
+            (state.connections.len() - 1) as u32
+        });
+        let target = state.kernel.register(stream.as_fd(), number);
+        state.connections[number as usize] = Some(Connection {
             stream,
+            target,
             received: VecDeque::new(),
             ended: None,
             is_receiving: false,
@@ -218,16 +231,7 @@ impl Socket {
             room: Room::Unknown,
             writer: None,
             is_abandoned: false,
-        };
-        let mut state = reactor.0.state.borrow_mut();
-        let number = if let Some(number) = state.free.pop() {
-            state.connections[number as usize] = Some(connection);
-            number
-        } else {
-            state.connections.push(Some(connection));
-            (state.connections.len() - 1) as u32
-        };
-        drop(state);
+        });
         Self { reactor: reactor.clone(), number }
     }
 
@@ -254,7 +258,7 @@ impl Socket {
                 return Poll::Pending;
             }
             let tag = Tag { purpose: Purpose::Receive, connection: self.number };
-            if kernel.receive(connection.stream.as_fd(), tag.into()) {
+            if kernel.receive(connection.target, tag.into()) {
                 connection.is_receiving = true;
                 drop(state);
                 self.reactor.tell();
@@ -303,7 +307,7 @@ impl Drop for Socket {
         if state.kernel.has_queued() {
             let _ = state.call(false);
         }
-        let State { kernel, connections, free, .. } = &mut *state;
+        let State { kernel, connections, .. } = &mut *state;
         let Some(connection) = &mut connections[self.number as usize] else { return };
         for received in connection.received.drain(..) {
             kernel.give(received.buffer);
@@ -314,8 +318,7 @@ impl Drop for Socket {
         connection.reader = None;
         connection.writer = None;
         if connection.is_over() {
-            connections[self.number as usize] = None;
-            free.push(self.number);
+            state.forget(self.number);
         }
     }
 }
