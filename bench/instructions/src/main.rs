@@ -14,8 +14,8 @@ use anyhow::{Context, bail, ensure};
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 
-/// Given to every run that is counted.
-const STORELAB_EXTRA: &[&str] = &[];
+/// Given to Storelab beside the plan: not every host has `io_uring`, and counts must be the same on all.
+const STORELAB_EXTRA: &[&str] = &["--io", "epoll"];
 
 /// Set where what is missing must not pass unnoticed.
 const REQUIRE: &str = "STORELAB_REQUIRE_ENGINES";

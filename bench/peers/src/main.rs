@@ -8,6 +8,7 @@
 mod case;
 mod cases;
 mod document;
+mod floor;
 mod measure;
 mod outcome;
 mod peer;
@@ -55,7 +56,7 @@ struct Arguments {
     #[arg(long)]
     rounds: Option<u32>,
 
-    /// Seconds a program runs in a round; 6, or 2 where it is quick.
+    /// Seconds a program runs in a round; 8, or 2 where it is quick.
     #[arg(long)]
     seconds: Option<u32>,
 
@@ -72,7 +73,7 @@ struct Arguments {
     docs: Option<PathBuf>,
 }
 
-/// What this program starts itself as.
+/// What this program does beside comparing, mostly started by itself.
 #[derive(Debug, Subcommand)]
 enum Helper {
     /// Run a program and write what it used.
@@ -85,6 +86,8 @@ enum Helper {
         #[arg(last = true, required = true)]
         program: Vec<String>,
     },
+    /// Measure what this host takes for the steps that no client can leave out.
+    Floor,
     /// Read rows of an SQLite file as often as possible.
     #[command(hide = true)]
     SqliteLoop { file: PathBuf, seconds: u32 },
@@ -95,6 +98,10 @@ fn main() -> anyhow::Result<ExitCode> {
     match &arguments.command {
         Some(Helper::Measured { file, terminal, program }) => usage::run(file, *terminal, program),
         Some(Helper::SqliteLoop { file, seconds }) => sqlite_loop::run(file, *seconds).map(|()| ExitCode::SUCCESS),
+        Some(Helper::Floor) => {
+            floor::run();
+            Ok(ExitCode::SUCCESS)
+        }
         None => compare(&arguments).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -1,7 +1,6 @@
 //! The round: all that is queued leaves, all that came in is handed to whose it is.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -20,7 +19,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Reactor>> = const { RefCell::new(None) };
 }
 
-/// Alarms that may stand: past that, the latest are left to be set again.
+/// Alarms that may stand: past that only one that goes off before all of them is set, for the others are asked for again.
 const ALARMS_MAX: usize = 64;
 
 /// The sockets and alarms of one thread. Clones are the same one.
@@ -51,7 +50,9 @@ pub(crate) struct State {
     /// Connections with something to send that was cut short.
     unsent: Vec<u32>,
     /// When alarms that stand go off.
-    alarms: VecDeque<Instant>,
+    alarms: Vec<Instant>,
+    /// A receive found no buffer.
+    is_starved: bool,
 }
 
 /// The reactor is its thread's current one until this is dropped.
@@ -76,7 +77,8 @@ impl Reactor {
             free: Vec::new(),
             round: 1,
             unsent: Vec::new(),
-            alarms: VecDeque::with_capacity(ALARMS_MAX),
+            alarms: Vec::with_capacity(ALARMS_MAX),
+            is_starved: false,
         };
         let monotonic = clock_gettime(ClockId::Monotonic);
         let since = Duration::new(monotonic.tv_sec.cast_unsigned(), monotonic.tv_nsec as u32);
@@ -110,7 +112,8 @@ impl Reactor {
     /// As [`wait`](Self::wait).
     pub fn wake_at(&self, at: Instant) -> io::Result<()> {
         let state = &mut *self.0.state.borrow_mut();
-        if state.alarms.contains(&at) || state.alarms.len() == ALARMS_MAX {
+        let is_full = state.alarms.len() >= ALARMS_MAX && state.alarms.iter().any(|standing| *standing < at);
+        if is_full || state.alarms.contains(&at) {
             return Ok(());
         }
         let (origin, monotonic) = self.0.clock;
@@ -119,7 +122,7 @@ impl Reactor {
         while !state.kernel.alarm(time, tag.into()) {
             state.call(false)?;
         }
-        state.alarms.push_back(at);
+        state.alarms.push(at);
         Ok(())
     }
 
@@ -204,14 +207,22 @@ impl State {
                 break;
             }
         }
+        if std::mem::take(&mut self.is_starved) {
+            // Whoever does not read now must not keep buffers from those who do.
+            for connection in self.connections.iter_mut().flatten() {
+                connection.spill(&mut self.kernel);
+            }
+        }
         Ok(any)
     }
 
     fn complete(&mut self, completion: Completion) {
         let Tag { purpose, connection: number } = completion.tag.into();
         if let Purpose::Alarm = purpose {
-            let now = Instant::now();
-            self.alarms.retain(|at| *at > now);
+            // They go off in their order.
+            if let Some((first, _)) = self.alarms.iter().enumerate().min_by_key(|(_, at)| **at) {
+                self.alarms.swap_remove(first);
+            }
             return;
         }
         let Some(Some(connection)) = self.connections.get_mut(number as usize) else {
@@ -219,7 +230,7 @@ impl State {
             return;
         };
         match purpose {
-            Purpose::Receive => connection.received(&completion, &mut self.kernel),
+            Purpose::Receive => self.is_starved |= connection.received(&completion, &mut self.kernel),
             Purpose::Send => {
                 connection.fell_short(completion.result, &self.kernel);
                 self.unsent.push(number);

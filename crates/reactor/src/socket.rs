@@ -53,6 +53,9 @@ pub(crate) struct Connection {
     stream: TcpStream,
     target: Target,
     received: VecDeque<Received>,
+    /// What was received before that, and how much of it was taken: copied where buffers were short.
+    spilled: Vec<u8>,
+    spilled_taken: usize,
     /// How receiving ended.
     ended: Option<i32>,
     is_receiving: bool,
@@ -83,7 +86,8 @@ struct Received {
 }
 
 impl Connection {
-    pub(crate) fn received(&mut self, completion: &Completion, kernel: &mut Kernel) {
+    /// Bytes, or the end of receiving. Gives whether there was no buffer for more.
+    pub(crate) fn received(&mut self, completion: &Completion, kernel: &mut Kernel) -> bool {
         self.is_receiving &= completion.more;
         match (completion.result, completion.buffer) {
             (1.., Some(buffer)) if !self.is_abandoned => {
@@ -99,6 +103,15 @@ impl Connection {
             }
         }
         wake(&mut self.reader);
+        completion.result == -ENOBUFS
+    }
+
+    /// Copies what was received and not taken, and gives its buffers back.
+    pub(crate) fn spill(&mut self, kernel: &mut Kernel) {
+        for Received { buffer, start, end } in self.received.drain(..) {
+            self.spilled.extend_from_slice(&kernel.bytes(buffer)[start..end]);
+            kernel.give(buffer);
+        }
     }
 
     /// A send failed or was cut short: what is left of it is kept.
@@ -170,6 +183,17 @@ impl Connection {
     /// Copies what was received, and gives buffers back that are used up.
     fn take(&mut self, kernel: &mut Kernel, into: &mut [u8]) -> usize {
         let mut taken = 0;
+        if !self.spilled.is_empty() {
+            let rest = &self.spilled[self.spilled_taken..];
+            taken = rest.len().min(into.len());
+            into[..taken].copy_from_slice(&rest[..taken]);
+            self.spilled_taken += taken;
+            if self.spilled_taken < self.spilled.len() {
+                return taken;
+            }
+            self.spilled = Vec::new();
+            self.spilled_taken = 0;
+        }
         while let Some(received) = self.received.front_mut() {
             let length = (received.end - received.start).min(into.len() - taken);
             let bytes = &kernel.bytes(received.buffer)[received.start..received.start + length];
@@ -222,6 +246,8 @@ impl Socket {
             stream,
             target,
             received: VecDeque::new(),
+            spilled: Vec::new(),
+            spilled_taken: 0,
             ended: None,
             is_receiving: false,
             reader: None,
@@ -402,6 +428,35 @@ mod tests {
         let mut sockets: Vec<Socket> = (0..700).map(|_| echo(&reactor)).collect();
         for length in [10, 9_000] {
             round_trips(&reactor, &mut sockets, length);
+        }
+    }
+
+    #[test]
+    fn those_who_do_not_read_keep_no_buffers_from_those_who_do() {
+        let Some(reactor) = reactor() else { return };
+        let mut context = Context::from_waker(Waker::noop());
+        let mut buffer = [0; 8];
+        let (mut silent, mut peers) = (Vec::new(), Vec::new());
+        for _ in 0..600 {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let stream = TcpStream::connect(listener.local_addr().expect("bound")).expect("listening");
+            let (mut peer, _) = listener.accept().expect("our own connection");
+            let mut socket = Socket::new(&reactor, stream);
+            assert!(socket.poll_read(&mut context, &mut buffer).is_pending());
+            peer.write_all(b"notice").expect("connected");
+            silent.push(socket);
+            peers.push(peer);
+        }
+        round_trips(&reactor, &mut [echo(&reactor)], 100_000);
+        for socket in &mut silent {
+            let mut read = Vec::new();
+            while read.len() < 6 {
+                match socket.poll_read(&mut context, &mut buffer[..4]) {
+                    Poll::Pending => reactor.wait().expect("it was sent"),
+                    Poll::Ready(length) => read.extend_from_slice(&buffer[..length.expect("connected")]),
+                }
+            }
+            assert_eq!(read, b"notice");
         }
     }
 
