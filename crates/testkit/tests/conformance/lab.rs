@@ -17,7 +17,7 @@ use crate::raw::Raw;
 pub(crate) const TABLE: &str = "usertable";
 
 /// Where others are in the way so many times in a row it is no accident.
-const CONFLICTS_MAX: usize = 100;
+pub(crate) const CONFLICTS_MAX: usize = 100;
 
 /// What one trial works with.
 pub(crate) struct Lab {

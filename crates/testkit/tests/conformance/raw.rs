@@ -4,10 +4,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use store::{Capability, Error, Request, Session, Target, Value, execute};
+use store::{Capability, Error, ErrorKind, Request, Session, Target, Value, execute};
 
 use crate::data::{Owned, Seen};
-use crate::lab::Lab;
+use crate::lab::{CONFLICTS_MAX, Lab};
 
 /// A server on this machine that does not answer within this time never will.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -29,7 +29,14 @@ impl Raw {
 
     /// Runs a statement that must succeed; its rows.
     pub(crate) async fn sql(&mut self, text: &str) -> Vec<Vec<Owned>> {
-        self.try_sql(text, &[]).await.unwrap_or_else(|error| panic!("{text}: {error} ({})", error.kind()))
+        let mut conflicts = 0;
+        loop {
+            match self.try_sql(text, &[]).await {
+                // Others change tables of theirs in the same file meanwhile.
+                Err(error) if error.kind() == ErrorKind::Conflict && conflicts < CONFLICTS_MAX => conflicts += 1,
+                result => return result.unwrap_or_else(|error| panic!("{text}: {error} ({})", error.kind())),
+            }
+        }
     }
 
     /// The whole number that a statement selects.
