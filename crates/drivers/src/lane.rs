@@ -9,11 +9,46 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use store::{
-    Arguments, Completion, Error, ErrorKind, Fields, LocalBoxFuture, Outcome, Request, Result, Rows, Session, Sql,
-    StatementId, Token, Values,
+    Arguments, Capabilities, Capability, Completion, Error, ErrorKind, Fields, LocalBoxFuture, Outcome, Request,
+    Result, Rows, Session, Sql, StatementId, Token, Values,
 };
 
-use crate::relational::{Parameters, Placeholder, RowBuffer};
+use crate::rows::{Parameters, RowBuffer};
+
+/// How a dialect writes parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placeholder {
+    /// `?`
+    #[cfg_attr(
+        not(any(feature = "mysql", feature = "sqlite", test)),
+        expect(dead_code, reason = "PostgreSQL does without")
+    )]
+    Question,
+    /// `$1`, `$2` …
+    #[cfg_attr(not(any(feature = "postgres", test)), expect(dead_code, reason = "only PostgreSQL writes them so"))]
+    Dollar,
+}
+
+impl Placeholder {
+    /// The `number`th parameter, from 1.
+    pub(crate) fn number(self, number: usize) -> String {
+        match self {
+            Self::Question => "?".to_owned(),
+            Self::Dollar => format!("${number}"),
+        }
+    }
+
+    /// A statement whose parameters are all written `?`, in the dialect's own way.
+    pub(crate) fn translate(self, text: &str) -> String {
+        let mut pieces = text.split('?');
+        let mut translated = pieces.next().unwrap_or_default().to_owned();
+        for (position, piece) in pieces.enumerate() {
+            translated.push_str(&self.number(position + 1));
+            translated.push_str(piece);
+        }
+        translated
+    }
+}
 
 /// What a lane runs requests through.
 pub(crate) trait LaneClient {
@@ -21,8 +56,11 @@ pub(crate) trait LaneClient {
     /// request succeeded.
     async fn run(&mut self, request: &Request<'_>, rows: &mut RowBuffer) -> Result<Outcome>;
 
-    /// Prepares a statement.
-    async fn prepare(&mut self, text: &str) -> Result<StatementId>;
+    /// Prepares a statement, for stores with SQL.
+    async fn prepare(&mut self, text: &str) -> Result<StatementId> {
+        let _ = text;
+        Err(Error::unsupported("this store has no statements"))
+    }
 
     /// Whether the connection is gone.
     fn is_broken(&self) -> bool;
@@ -188,14 +226,21 @@ pub(crate) struct LaneSession {
     token: Option<Token>,
     /// Why the connection is gone.
     broken: Option<Error>,
-    placeholder: Placeholder,
+    /// What the store can do; the rest is refused before it reaches the lane.
+    capabilities: Capabilities,
+    /// How the dialect writes parameters, where the store has SQL.
+    placeholder: Option<Placeholder>,
 }
 
 impl LaneSession {
     /// A session whose lane `open` makes: a future that ends in [`serve`].
-    pub(crate) fn new(placeholder: Placeholder, open: impl FnOnce(Rc<Slot>) -> LocalBoxFuture<'static, ()>) -> Self {
+    pub(crate) fn new(
+        capabilities: Capabilities,
+        placeholder: Option<Placeholder>,
+        open: impl FnOnce(Rc<Slot>) -> LocalBoxFuture<'static, ()>,
+    ) -> Self {
         let slot = Rc::new(Slot::default());
-        Self { future: open(Rc::clone(&slot)), slot, token: None, broken: None, placeholder }
+        Self { future: open(Rc::clone(&slot)), slot, token: None, broken: None, capabilities, placeholder }
     }
 
     /// Lets the lane go on; true where its request has ended.
@@ -223,6 +268,19 @@ impl LaneSession {
     }
 }
 
+/// What a store must be able to do for a request; none for its own operations.
+fn needed(request: &Request<'_>) -> Option<Capability> {
+    match request {
+        Request::Read { .. } | Request::Insert { .. } | Request::Update { .. } | Request::Delete { .. } => {
+            Some(Capability::KeyValue)
+        }
+        Request::Scan { .. } => Some(Capability::OrderedScan),
+        Request::Statement { .. } | Request::Planned { .. } => Some(Capability::Sql),
+        Request::Begin | Request::Commit | Request::Rollback => Some(Capability::Transactions),
+        Request::Operation { .. } => None,
+    }
+}
+
 /// What requests after the one that met the loss are told.
 fn lost(error: &Error) -> Error {
     if error.kind() == ErrorKind::Unreachable {
@@ -245,6 +303,11 @@ impl Session for LaneSession {
         if self.token.is_some() {
             return Err(Error::bug("more requests than the session's depth"));
         }
+        if let Some(needed) = needed(request)
+            && !self.capabilities.has(needed)
+        {
+            return Err(Error::unsupported(format!("this store has not the capability `{}`", needed.name())));
+        }
         let mut state = self.slot.0.borrow_mut();
         state.request.set(request);
         state.submitted = true;
@@ -262,7 +325,7 @@ impl Session for LaneSession {
     }
 
     fn sql(&mut self) -> Option<&mut dyn Sql> {
-        Some(self)
+        if self.placeholder.is_some() { Some(self) } else { None }
     }
 }
 
@@ -281,7 +344,7 @@ impl Sql for LaneSession {
     }
 
     fn placeholder(&self, number: usize) -> String {
-        self.placeholder.number(number)
+        self.placeholder.map_or_else(String::new, |placeholder| placeholder.number(number))
     }
 }
 

@@ -7,6 +7,9 @@ use store::{Value, execute};
 
 use super::*;
 
+const SQL: Capabilities =
+    Capabilities::of(&[Capability::KeyValue, Capability::OrderedScan, Capability::Sql, Capability::Transactions]);
+
 /// What a toy connection has: how many requests may go on, and who waits for that.
 #[derive(Default)]
 struct Wire {
@@ -75,7 +78,8 @@ impl LaneClient for Toy {
 
 fn toy() -> (Rc<Wire>, LaneSession) {
     let wire = Rc::new(Wire::default());
-    let session = LaneSession::new(Placeholder::Question, |slot| Box::pin(serve(Toy(Rc::clone(&wire)), slot)));
+    let session =
+        LaneSession::new(SQL, Some(Placeholder::Question), |slot| Box::pin(serve(Toy(Rc::clone(&wire)), slot)));
     (wire, session)
 }
 
@@ -167,6 +171,18 @@ fn dropping_drops_the_client_at_once() {
     assert!(poll(&mut session, &mut ()).is_none());
     drop(session);
     // A lane that was never polled has a client too.
-    drop(LaneSession::new(Placeholder::Question, |slot| Box::pin(serve(Toy(Rc::clone(&wire)), slot))));
+    drop(LaneSession::new(SQL, Some(Placeholder::Question), |slot| Box::pin(serve(Toy(Rc::clone(&wire)), slot))));
     assert_eq!(wire.dropped.get(), 2);
+}
+
+#[test]
+fn parameters_are_written_in_the_dialects_way() {
+    for (placeholder, text, expected) in [
+        (Placeholder::Question, "a = ? AND b = ?", "a = ? AND b = ?"),
+        (Placeholder::Dollar, "a = ? AND b = ?", "a = $1 AND b = $2"),
+        (Placeholder::Dollar, "no parameters", "no parameters"),
+        (Placeholder::Dollar, "?", "$1"),
+    ] {
+        assert_eq!(placeholder.translate(text), expected);
+    }
 }

@@ -2,9 +2,11 @@
 //!
 //! **The only crate that depends on database client libraries** (`results` uses `SQLite` for its own storage).
 
+#[cfg(feature = "lane")]
+mod contents;
 #[cfg(all(test, any(feature = "postgres", feature = "redis")))]
 mod hostile;
-#[cfg(feature = "relational")]
+#[cfg(feature = "lane")]
 #[cfg_attr(
     not(any(feature = "sqlite", test)),
     expect(dead_code, reason = "other drivers have sessions of their own and only run operations through its traits")
@@ -22,6 +24,8 @@ mod redis;
 mod relational;
 #[cfg(feature = "redis")]
 mod resp;
+#[cfg(feature = "lane")]
+mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "tls")]

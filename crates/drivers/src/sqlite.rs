@@ -257,7 +257,7 @@ impl Store for File {
         Box::pin(async move {
             let plan = Rc::new(Plan::new(&DIALECT, spec.dataset));
             let connection = self.connection()?;
-            let session = LaneSession::new(DIALECT.placeholder, |slot| {
+            let session = LaneSession::new(Sqlite.capabilities(), Some(DIALECT.placeholder), |slot| {
                 Box::pin(async move {
                     let statements = Prepared::new(&connection, Rc::clone(&plan));
                     serve(Worker::new(plan, statements), slot).await;

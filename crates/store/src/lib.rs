@@ -29,7 +29,7 @@ pub use operation::{Effect, Operation};
 pub use request::{Completion, Fields, Outcome, Request, Rows, StatementId, Token, Value, Values};
 pub use session::{Session, Sql, complete, execute};
 pub use tables::{Column, ColumnType, TableIndex, TableSet, TableSpec};
-pub use target::{Secret, Target, TlsMode};
+pub use target::{Node, Secret, Target, TlsMode};
 
 /// A boxed future that stays on the thread that polls it.
 pub type LocalBoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + 'a>>;

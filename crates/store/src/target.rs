@@ -41,6 +41,36 @@ pub enum TlsMode {
     Insecure,
 }
 
+/// One of the servers that a data store consists of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Node {
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl Node {
+    /// Refuses to go where a server sends us unless the target lists it.
+    ///
+    /// # Errors
+    /// `Rejected`, naming the address and how to allow it.
+    pub fn permitted(self, listed: &[Self]) -> Result<Self> {
+        if listed.contains(&self) {
+            return Ok(self);
+        }
+        Err(Error::rejected(format!("the server sends us to {self}, which the target does not list"))
+            .with_hint(format!("if it belongs to the same data store, add it to the target's URL: nodes={self}")))
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
 /// A data store's address: a URL, taken apart.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
@@ -175,6 +205,29 @@ impl Target {
         }
     }
 
+    /// All that a driver may connect to, the URL's own host and port first, then those of `?nodes=HOST:PORT,HOST:PORT`.
+    /// A server can name others, in a redirect or in what it says of its cluster: they are reached only if they are here.
+    ///
+    /// # Errors
+    /// `Config` where `nodes` is not such a list.
+    pub fn nodes(&self, default_port: u16) -> Result<Vec<Node>> {
+        let mut nodes = vec![Node { host: self.host().to_owned(), port: self.port.unwrap_or(default_port) }];
+        for text in self.option("nodes").into_iter().flat_map(|list| list.split(',')) {
+            let parsed = text.rsplit_once(':').and_then(|(host, port)| {
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                Some(Node { host: host.to_owned(), port: port.parse().ok()? }).filter(|_| !host.is_empty())
+            });
+            let node = parsed.ok_or_else(|| {
+                Error::config(format!("the target's `nodes` holds `{text}`, which is not HOST:PORT"))
+                    .with_hint("write nodes=127.0.0.1:7001,127.0.0.1:7002")
+            })?;
+            if !nodes.contains(&node) {
+                nodes.push(node);
+            }
+        }
+        Ok(nodes)
+    }
+
     /// Refuses URL parameters that the driver does not know.
     ///
     /// # Errors
@@ -293,6 +346,24 @@ mod tests {
         assert_eq!(error.hint(), Some("did you mean `latency`?"));
         assert!(Target::parse("null:?tls=maybe").expect("valid").tls(TlsMode::Off).is_err());
         assert!(Target::parse("null:?connect_timeout=-1").expect("valid").connect_timeout().is_err());
+    }
+
+    #[test]
+    fn only_listed_nodes_are_reached() {
+        let target = Target::parse("redis://127.0.0.1:7000?nodes=127.0.0.1:7001,[::1]:7002").expect("valid");
+        let nodes = target.nodes(6379).expect("a list");
+        let shown: Vec<_> = nodes.iter().map(Node::to_string).collect();
+        assert_eq!(shown, ["127.0.0.1:7000", "127.0.0.1:7001", "[::1]:7002"]);
+        let node = |host: &str, port| Node { host: host.to_owned(), port };
+        assert!(node("::1", 7002).permitted(&nodes).is_ok());
+        for elsewhere in [node("127.0.0.2", 7001), node("127.0.0.1", 7002)] {
+            let error = elsewhere.permitted(&nodes).expect_err("not listed");
+            assert!(error.to_string().contains("127.0.0.") && error.hint().is_some_and(|hint| hint.contains("nodes=")));
+        }
+        for bad in ["127.0.0.1", "127.0.0.1:x", ":1", ""] {
+            let target = Target::parse(&format!("redis://127.0.0.1?nodes={bad}")).expect("a URL");
+            assert!(target.nodes(1).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::Write;
 use ::store::{Error, Result, Value};
 
 use super::message::OutOfStep;
-use crate::relational::contents::ColumnKind;
+use crate::contents::ColumnKind;
 
 /// Numbers of types (`src/include/catalog/pg_type.dat`).
 const BOOL: u32 = 16;

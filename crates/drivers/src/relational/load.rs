@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use store::{Dataset, LoadPart, LoadState, Record, RecordSource, RecordTable, Result, TableSet, Value};
 
-use super::contents::{ColumnKind, Contents, Table};
 use super::manifest::{KIND_INDEX, KIND_TABLE, Object, Script};
 use super::tables::{self, TableRows};
 use super::{Dialect, Link, RowBuffer, in_namespace, manifest, records};
+use crate::contents::{ColumnKind, Contents, Table};
 
 /// Rows of a batch at most: more bring nothing, and a statement's parameters are limited.
 const BATCH_ROWS_MAX: u64 = 1_000;

@@ -3,14 +3,12 @@
 //! A driver gives three things: a [`Dialect`] (what its product writes differently), [`Statements`] (how one
 //! connection runs prepared statements) and [`Link`] (how one runs single statements, for the work around a run).
 //! From these it gets the key-value verbs ([`records`]), the operations ([`operations`]) with the data that they
-//! verify ([`contents`]), the manifest of what is ours ([`manifest`]), and loading ([`load`]).
+//! verify ([`contents`](crate::contents)), the manifest of what is ours ([`manifest`]), and loading ([`load`]).
 
-pub(crate) mod contents;
 pub(crate) mod load;
 pub(crate) mod manifest;
 pub(crate) mod operations;
 mod records;
-mod rows;
 mod tables;
 
 use std::rc::Rc;
@@ -19,44 +17,11 @@ use std::sync::Arc;
 use store::{Dataset, Error, Outcome, Request, Result, StatementId, Value};
 
 pub(crate) use operations::OPERATIONS;
-pub(crate) use rows::{Parameters, RowBuffer, Shape};
 
+use crate::contents;
 use crate::lane::LaneClient;
-
-/// How a dialect writes parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Placeholder {
-    /// `?`
-    #[cfg_attr(
-        not(any(feature = "mysql", feature = "sqlite", test)),
-        expect(dead_code, reason = "PostgreSQL does without")
-    )]
-    Question,
-    /// `$1`, `$2` …
-    #[cfg_attr(not(any(feature = "postgres", test)), expect(dead_code, reason = "only PostgreSQL writes them so"))]
-    Dollar,
-}
-
-impl Placeholder {
-    /// The `number`th parameter, from 1.
-    pub(crate) fn number(self, number: usize) -> String {
-        match self {
-            Self::Question => "?".to_owned(),
-            Self::Dollar => format!("${number}"),
-        }
-    }
-
-    /// A statement whose parameters are all written `?`, in the dialect's own way.
-    pub(crate) fn translate(self, text: &str) -> String {
-        let mut pieces = text.split('?');
-        let mut translated = pieces.next().unwrap_or_default().to_owned();
-        for (position, piece) in pieces.enumerate() {
-            translated.push_str(&self.number(position + 1));
-            translated.push_str(piece);
-        }
-        translated
-    }
-}
+pub(crate) use crate::lane::Placeholder;
+pub(crate) use crate::rows::{Parameters, RowBuffer, Shape};
 
 /// What one product writes differently from another. In every template parameters are `?`, in order, each used once,
 /// and `{ns}` is the namespace: `{ns}_documents` becomes `storelab_x_documents`.
@@ -287,21 +252,4 @@ impl<S: Statements> LaneClient for Worker<S> {
 /// Writes a namespace into a template.
 fn in_namespace(template: &str, namespace: &store::Namespace) -> String {
     template.replace("{ns}", namespace.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parameters_are_written_in_the_dialects_way() {
-        for (placeholder, text, expected) in [
-            (Placeholder::Question, "a = ? AND b = ?", "a = ? AND b = ?"),
-            (Placeholder::Dollar, "a = ? AND b = ?", "a = $1 AND b = $2"),
-            (Placeholder::Dollar, "no parameters", "no parameters"),
-            (Placeholder::Dollar, "?", "$1"),
-        ] {
-            assert_eq!(placeholder.translate(text), expected);
-        }
-    }
 }

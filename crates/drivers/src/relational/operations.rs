@@ -2,8 +2,8 @@
 
 use store::{Effect, Error, Operation, Result, Value};
 
-use super::contents::{AMOUNT_MAX, BALANCE, Contents};
 use super::{Dialect, RowBuffer, Statements, in_namespace};
+use crate::contents::{AMOUNT_MAX, BALANCE, Contents};
 
 /// The operations of every SQL store. A product that lacks one says so in
 /// [`ServerInfo::operations_missing`](store::ServerInfo::operations_missing).

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use store::{ColumnType, LoadPart, RecordSource, TableSet, TableSpec};
 
-use super::contents::ColumnKind;
 use super::manifest::{KIND_INDEX, KIND_TABLE, Object};
 use super::{Dialect, RowBuffer};
+use crate::contents::ColumnKind;
 
 /// The objects that the tables are, tables first.
 pub(super) fn objects(set: &TableSet) -> Vec<Object> {

@@ -19,7 +19,7 @@ use std::fmt::Write;
 
 use store::{DataSize, Namespace, OperationRows, Value};
 
-use super::RowBuffer;
+use crate::rows::RowBuffer;
 
 /// About so many orders a customer, documents a group, articles a topic; customers a region.
 const ORDERS_PER_CUSTOMER: u64 = 4;
