@@ -125,6 +125,7 @@ pub(crate) async fn populate(lab: &Lab, raw: &mut Raw) {
                 commands.ask(key);
             }
         }
+        Raw::Side(side) => side.populate().await,
         Raw::Sql(_) => {
             for statement in OBJECTS {
                 raw.sql(&in_dialect(lab.driver.name(), statement)).await;
@@ -144,6 +145,7 @@ pub(crate) async fn fingerprint(lab: &Lab, raw: &mut Raw) -> Vec<String> {
                 lines.push(format!("{key} {parts:?}"));
             }
         }
+        Raw::Side(side) => lines = side.fingerprint().await,
         Raw::Sql(_) => {
             let name = lab.driver.name();
             let (_, catalogue) = CATALOGUES.iter().find(|(driver, _)| *driver == name).expect("its catalogue is known");

@@ -4,7 +4,7 @@ use libtest_mimic::Completion;
 use store::{Capability, DataSize, Dataset, Driver, ErrorKind, Request};
 
 use crate::lab::{Lab, patiently};
-use crate::raw::Raw;
+use crate::raw::{Raw, side};
 use crate::sentence::{Sentence, may_skip};
 
 const ROWS: u64 = 40;
@@ -57,6 +57,14 @@ pub(crate) fn sentences(driver: &'static dyn Driver) -> Vec<Sentence> {
             sentences.push(forged(driver, number, operation, async move |raw: &mut Raw, namespace: &str| {
                 let command: Vec<_> = command.iter().map(|part| part.replace("{ns}", namespace)).collect();
                 raw.redis().ask(&command);
+            }));
+        }
+    } else if let Some(entry) = side(driver) {
+        for (number, (operation, forgery)) in entry.forgeries.iter().enumerate() {
+            sentences.push(forged(driver, number, operation, async move |raw: &mut Raw, namespace: &str| {
+                if let Raw::Side(side) = raw {
+                    side.forge(forgery, namespace).await;
+                }
             }));
         }
     }

@@ -11,7 +11,7 @@ use store::{
 use testkit::TestTarget;
 
 use crate::data::{FIELD_COUNT, KEY_LENGTH_MAX, Row, Seen, Source};
-use crate::raw::Raw;
+use crate::raw::{Alone, Raw, side};
 
 /// The key-value table's name.
 pub(crate) const TABLE: &str = "usertable";
@@ -217,6 +217,12 @@ async fn own_database(driver: &dyn Driver, target: &TestTarget, url: &str) -> St
         let session = store.session(SessionSpec { dataset: None, depth: 1 }).await.expect("a session can be opened");
         Raw::Sql(session).sql(&format!("CREATE DATABASE {name}")).await;
         own.set_path(&name);
+    } else if let Some(entry) = side(driver) {
+        if let Alone::Database(make) = entry.alone {
+            let clear = target.clear_url().expect("it is one of ours");
+            let clear = Target::parse(&clear).expect("provision writes URLs");
+            own.set_path(&make(&clear, number).await);
+        }
     } else {
         own.set_path(&number.to_string());
     }

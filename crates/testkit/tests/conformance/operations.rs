@@ -67,6 +67,11 @@ async fn run(session: &mut dyn Session, operation: u16, row: u64) -> store::Resu
 async fn size_of(raw: Option<&mut Raw>, lab: &Lab, namespace: &Namespace) -> Option<u64> {
     match raw? {
         Raw::Redis(commands) => Some(commands.keys(&format!("{namespace}:*")).len() as u64),
+        Raw::Side(side) => {
+            let mut owned = lab.store.owned().await.expect("the manifest can be read");
+            owned.retain(|object| object.namespace == namespace.as_str());
+            side.size(&owned).await
+        }
         raw @ Raw::Sql(_) => {
             let owned = lab.store.owned().await.expect("the manifest can be read");
             let mut rows = 0;

@@ -6,14 +6,12 @@ use std::sync::atomic::AtomicU64;
 use std::task::Poll;
 
 use libtest_mimic::Completion;
-use store::{
-    Capability, DataSize, Dataset, Driver, ErrorKind, LoadPart, LoadState, Namespace, Request, Store, execute,
-};
+use store::{DataSize, Dataset, Driver, ErrorKind, LoadPart, LoadState, Namespace, Request, Store, execute};
 
 use crate::catalogue::{assert_same, fingerprint, in_dialect, populate};
 use crate::data::Source;
 use crate::lab::{Lab, TABLE};
-use crate::raw::Raw;
+use crate::raw::{Raw, has_other_way_in};
 use crate::sentence::{Sentence, may_skip, says};
 
 pub(crate) fn sentences(driver: &dyn Driver) -> Vec<Sentence> {
@@ -22,8 +20,7 @@ pub(crate) fn sentences(driver: &dyn Driver) -> Vec<Sentence> {
         says("cleaning_one_namespace_leaves_the_others", one_of_several).alone(),
         says("cleaning_nothing_is_fine", nothing).alone(),
     ];
-    let has_other_way_in = driver.capabilities().has(Capability::Sql) || driver.name() == "redis";
-    if has_other_way_in {
+    if has_other_way_in(driver) {
         sentences.extend([
             says("users_data_is_the_same_after_everything", everything).alone(),
             says("users_data_is_the_same_after_interrupted_loads", interrupted_loads).alone(),
@@ -224,6 +221,11 @@ async fn foreign_object(lab: &Lab) {
                 commands.ask(&["SET", &format!("{}:mine", dataset.namespace()), "not ours"]);
             }
         }
+        Raw::Side(side) => {
+            for dataset in [&records, &rows] {
+                side.occupy(dataset).await;
+            }
+        }
         Raw::Sql(_) => {
             for name in [records.namespace().object(TABLE), rows.namespace().object("items")] {
                 let text = format!("CREATE TABLE {name} (mine {{integer}} NOT NULL PRIMARY KEY)");
@@ -254,6 +256,7 @@ async fn foreign_manifest(lab: &Lab) {
         Raw::Redis(commands) => {
             commands.ask(&["SET", "storelab_manifest", "not ours"]);
         }
+        Raw::Side(side) => side.occupy_manifest().await,
         Raw::Sql(_) => {
             let text = "CREATE TABLE storelab_manifest (mine {integer} NOT NULL PRIMARY KEY, name VARCHAR(10))";
             raw.sql(&in_dialect(lab.driver.name(), text)).await;

@@ -1,21 +1,86 @@
-//! The data as its owner sees it, past the driver's verbs: the SQL face, or plain commands.
+//! The data as its owner sees it, past the driver's verbs: the SQL face, plain commands, or a [`Side`] door.
+//!
+//! A store with neither SQL nor Redis' commands has one file below `raw/` with its [`Side`], and one line in [`SIDES`].
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
+mod redis;
 
-use store::{Capability, Error, ErrorKind, Request, Session, Target, Value, execute};
+use store::{
+    Capability, Dataset, Driver, Error, ErrorKind, LocalBoxFuture, OwnedObject, Request, Session, Target, Value,
+    execute,
+};
 
 use crate::data::{Owned, Seen};
 use crate::lab::{CONFLICTS_MAX, Lab};
 
-/// A server on this machine that does not answer within this time never will.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) use redis::Commands;
+
+/// A way into a store past its driver's verbs, written with as little of the driver's code as can be.
+pub(crate) trait Side {
+    /// Makes what users have: a handful of objects with data, some nearly of our names (`storelab`, `my_storelab_manifest`).
+    fn populate(&mut self) -> LocalBoxFuture<'_, ()>;
+
+    /// Everything that there is, users' or ours: definitions and data, one line each, in order.
+    fn fingerprint(&mut self) -> LocalBoxFuture<'_, Vec<String>>;
+
+    /// The connections to the server (or to the trial's own database) as the server counts them; none where it does not.
+    fn connections(&mut self) -> LocalBoxFuture<'_, Option<usize>> {
+        Box::pin(async { None })
+    }
+
+    /// Rows, documents or points in these objects, as the server counts them; none where they cannot be counted.
+    fn size<'a>(&'a mut self, owned: &'a [OwnedObject]) -> LocalBoxFuture<'a, Option<u64>>;
+
+    /// Makes somebody else's object of the name that the dataset's first one would have, with something in it.
+    fn occupy<'a>(&'a mut self, dataset: &'a Dataset) -> LocalBoxFuture<'a, ()>;
+
+    /// Makes somebody else's object of the manifest's name, with something in it.
+    fn occupy_manifest(&mut self) -> LocalBoxFuture<'_, ()>;
+
+    /// Changes loaded data as one of [`SideEntry::forgeries`] says.
+    fn forge<'a>(&'a mut self, forgery: &'static str, namespace: &'a str) -> LocalBoxFuture<'a, ()>;
+}
+
+/// A driver's side door.
+pub(crate) struct SideEntry {
+    /// The driver's name.
+    pub(crate) driver: &'static str,
+    /// Opens it on a target in clear text.
+    pub(crate) open: for<'a> fn(&'a Target) -> LocalBoxFuture<'a, Box<dyn Side>>,
+    /// How a trial is alone.
+    pub(crate) alone: Alone,
+    /// An operation, and the forgery after which it must not succeed on row 7 of 40.
+    pub(crate) forgeries: &'static [(&'static str, &'static str)],
+}
+
+/// How a trial gets to be alone.
+#[derive(Clone, Copy)]
+pub(crate) enum Alone {
+    /// In a database of its own: makes it, and gives the path by which a target's URL names it.
+    #[expect(dead_code, reason = "for stores with several databases")]
+    Database(for<'a> fn(&'a Target, u64) -> LocalBoxFuture<'a, String>),
+    /// With the server to itself: no other trial runs on it meanwhile.
+    #[expect(dead_code, reason = "for stores with one database")]
+    Server,
+}
+
+/// The side doors, alphabetic by driver.
+pub(crate) static SIDES: &[SideEntry] = &[];
+
+/// A driver's side door, where it has one.
+pub(crate) fn side(driver: &dyn Driver) -> Option<&'static SideEntry> {
+    SIDES.iter().find(|entry| entry.driver == driver.name())
+}
+
+/// Whether there is a way in past the driver's verbs.
+pub(crate) fn has_other_way_in(driver: &dyn Driver) -> bool {
+    driver.capabilities().has(Capability::Sql) || driver.name() == "redis" || side(driver).is_some()
+}
 
 /// A way to the data past the driver's verbs.
 pub(crate) enum Raw {
     Sql(Box<dyn Session>),
     Redis(Commands),
+    Side(Box<dyn Side>),
 }
 
 impl Raw {
@@ -23,6 +88,9 @@ impl Raw {
     pub(crate) async fn open(lab: &Lab) -> Option<Self> {
         if lab.has(Capability::Sql) {
             return Some(Self::Sql(lab.session(None, 1).await));
+        }
+        if let Some(entry) = side(lab.driver) {
+            return Some(Self::Side((entry.open)(&lab.clear_target()).await));
         }
         (lab.driver.name() == "redis").then(|| Self::Redis(Commands::connect(&lab.clear_target())))
     }
@@ -73,103 +141,4 @@ pub(crate) async fn run_sql(
     let mut seen = Seen::default();
     execute(session, &Request::Statement { statement, parameters }, &mut seen).await?;
     Ok(seen.rows.into_iter().map(|row| row.values.into_values().collect()).collect())
-}
-
-/// What a server of the Redis kind answers.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Reply {
-    Status(String),
-    Error(String),
-    Integer(i64),
-    Bulk(Option<Vec<u8>>),
-    Array(Vec<Self>),
-}
-
-impl Reply {
-    /// The items of an array.
-    pub(crate) fn items(self) -> Vec<Self> {
-        match self {
-            Self::Array(items) => items,
-            other => panic!("{other:?} is no array"),
-        }
-    }
-
-    /// A byte string as text.
-    pub(crate) fn text(&self) -> String {
-        match self {
-            Self::Bulk(Some(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
-            other => panic!("{other:?} is no byte string"),
-        }
-    }
-}
-
-/// The protocol of Redis in its simplest form, written here so that a driver's mistakes are not repeated.
-pub(crate) struct Commands(BufReader<TcpStream>);
-
-impl Commands {
-    fn connect(target: &Target) -> Self {
-        let port = target.port().expect("servers of ours name their port");
-        let stream = TcpStream::connect((target.host(), port)).expect("the server is there");
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).expect("a time-out can be set");
-        let mut commands = Self(BufReader::new(stream));
-        if let Some(password) = target.password() {
-            commands.ask(&["AUTH", password.expose()]);
-        }
-        if !target.path().is_empty() {
-            commands.ask(&["SELECT", target.path()]);
-        }
-        commands
-    }
-
-    /// Sends a command that must succeed; its reply.
-    pub(crate) fn ask<T: AsRef<[u8]>>(&mut self, command: &[T]) -> Reply {
-        let mut text = format!("*{}\r\n", command.len()).into_bytes();
-        for argument in command {
-            let argument = argument.as_ref();
-            text.extend(format!("${}\r\n", argument.len()).bytes());
-            text.extend_from_slice(argument);
-            text.extend_from_slice(b"\r\n");
-        }
-        self.0.get_mut().write_all(&text).expect("the server is there");
-        match self.reply() {
-            Reply::Error(line) => panic!("the server answered: {line}"),
-            reply => reply,
-        }
-    }
-
-    /// The keys that match a pattern, in order.
-    pub(crate) fn keys(&mut self, pattern: &str) -> Vec<String> {
-        let (mut cursor, mut keys) = ("0".to_owned(), Vec::new());
-        loop {
-            let mut step = self.ask(&["SCAN", &cursor, "MATCH", pattern, "COUNT", "1000"]).items();
-            keys.extend(step.remove(1).items().iter().map(Reply::text));
-            cursor = step[0].text();
-            if cursor == "0" {
-                keys.sort();
-                keys.dedup();
-                return keys;
-            }
-        }
-    }
-
-    fn reply(&mut self) -> Reply {
-        let mut line = String::new();
-        self.0.read_line(&mut line).expect("the server answers");
-        let line = line.trim_end();
-        let (kind, rest) = line.split_at(1);
-        let number = || rest.parse::<i64>().expect("the protocol has a number here");
-        match kind {
-            "+" => Reply::Status(rest.to_owned()),
-            "-" => Reply::Error(rest.to_owned()),
-            ":" => Reply::Integer(number()),
-            "$" => Reply::Bulk(usize::try_from(number()).ok().map(|length| {
-                let mut bytes = vec![0; length + 2];
-                self.0.read_exact(&mut bytes).expect("the server answers");
-                bytes.truncate(length);
-                bytes
-            })),
-            "*" => Reply::Array((0..number()).map(|_| self.reply()).collect()),
-            other => panic!("the protocol has no `{other}`"),
-        }
-    }
 }

@@ -1,6 +1,8 @@
 //! A sentence of the contract, and how it becomes a trial on a target.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use libtest_mimic::{Completion, Failed, Trial};
@@ -10,6 +12,7 @@ use testkit::{TestTarget, Way};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use crate::lab::Lab;
+use crate::raw::{Alone, side};
 
 /// The contract has no sentence that takes this long: whoever does hangs. Generous, as the machine may be busy.
 const TRIAL_TIMEOUT: Duration = Duration::from_mins(3);
@@ -74,6 +77,14 @@ impl Sentence {
         if self.alone && target.is_given() {
             return Ok(Completion::ignored_with("needs a database of its own"));
         }
+        // Where a server has one database for all, whoever must be alone keeps the others off it.
+        let turn = turn_of(target.name());
+        let shares_server = side(driver).is_some_and(|entry| matches!(entry.alone, Alone::Server));
+        let _turn = match (shares_server, self.alone) {
+            (false, _) => (None, None),
+            (true, false) => (Some(turn.read().unwrap_or_else(PoisonError::into_inner)), None),
+            (true, true) => (None, Some(turn.write().unwrap_or_else(PoisonError::into_inner))),
+        };
         let url = target.url()?;
         let reactor = match target.way() {
             Way::Reactor => match Reactor::new() {
@@ -103,6 +114,13 @@ impl Sentence {
             .block_on(async { tokio::time::timeout(TRIAL_TIMEOUT, trial).await })
             .map_err(|_| Failed::from(format!("hangs: no end within {} s", TRIAL_TIMEOUT.as_secs())))
     }
+}
+
+/// Whose turn it is on a target's server.
+fn turn_of(target: &str) -> &'static RwLock<()> {
+    static TURNS: Mutex<BTreeMap<String, &'static RwLock<()>>> = Mutex::new(BTreeMap::new());
+    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    turns.entry(target.to_owned()).or_insert_with(|| Box::leak(Box::default()))
 }
 
 /// What a worker's thread runs.
