@@ -11,11 +11,12 @@ mod contents;
 )]
 mod hostile;
 #[cfg(feature = "http")]
-#[cfg_attr(not(test), expect(dead_code, reason = "what the first driver over HTTP is built on"))]
 mod http;
+#[cfg(feature = "influxdb")]
+mod influxdb;
 #[cfg(feature = "lane")]
 #[cfg_attr(
-    not(any(feature = "sqlite", test)),
+    not(any(feature = "influxdb", feature = "sqlite", test)),
     expect(dead_code, reason = "other drivers have sessions of their own and only run operations through its traits")
 )]
 mod lane;
@@ -48,6 +49,8 @@ use store::{Driver, Error, Result, Target, did_you_mean};
 
 /// Every data store that this build can reach, alphabetic. Help texts, tables, routes and the test matrix derive from it.
 pub static DRIVERS: &[&dyn Driver] = &[
+    #[cfg(feature = "influxdb")]
+    &influxdb::InfluxDb,
     &memory::Memory,
     #[cfg(feature = "mysql")]
     &mysql::MySql,
