@@ -87,6 +87,7 @@ impl Driver for InfluxDb {
             Capability::Tls,
             Capability::ServerCounters,
             Capability::Durable,
+            Capability::BlindWrites,
         ]);
         CAPABILITIES
     }

@@ -33,14 +33,6 @@ impl Records {
         text.push_str(CLOSE);
     }
 
-    /// Whether a record has any field: one `_field`.
-    pub(crate) fn exists(&self, tag: &str, text: &mut String) {
-        text.clear();
-        text.push_str(&self.from);
-        write!(text, r#" and r.id == \"{tag}\") |> group() |> limit(n: 1) |> keep(columns: [\"_field\"]){CLOSE}"#)
-            .expect("a String takes everything");
-    }
-
     /// The keys from a tag's value on, in order: `_value`. The server answers it from its index, of which it goes through
     /// all keys: comparisons of tags are not among what it asks its index.
     pub(crate) fn keys(&self, first: &str, limit: u32, text: &mut String) {

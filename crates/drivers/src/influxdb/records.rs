@@ -1,7 +1,8 @@
 //! The key-value verbs on a table's records, each a series with the key as its tag.
 //!
 //! The server has no updates: what is written to a series at a moment where it has a point takes that point's place, field by
-//! field. So an update of an absent key makes a record of those fields, and an insertion of an existing key overwrites it.
+//! field. So an update of an absent key makes a record of those fields, and an insertion of an existing key overwrites it;
+//! nor does the server say whether there was something to be deleted.
 
 use std::ops::Range;
 
@@ -178,19 +179,8 @@ impl Records {
         Ok(Outcome { rows: 1 })
     }
 
-    /// Deleting does not say what it deleted, so it is looked at first.
     async fn delete(&mut self, api: &mut Api, key: &str) -> Result<Outcome> {
         self.set_tag(key)?;
-        self.texts.exists(&self.tag, &mut self.text);
-        let reply = api.query(&self.text).await?;
-        let mut is_there = false;
-        csv::read(reply, ["_field"], &mut self.scratch, |_| {
-            is_there = true;
-            Ok(())
-        })?;
-        if !is_there {
-            return Ok(Outcome { rows: 0 });
-        }
         flux::deletion(self.measurement, &self.tag, &mut self.text);
         api.delete(&self.delete_path, &self.text).await?;
         Ok(Outcome { rows: 1 })

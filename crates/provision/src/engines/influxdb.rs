@@ -26,10 +26,13 @@ const RUST_TOOLCHAIN: &str = "stable";
 /// For rustc and cargo, whose Debian package is older than Flux needs: only ever checked for.
 const CARGO: Tool = Tool { program: "cargo", check: &["--version"], package: "cargo" };
 
+/// What its makers' stand-in asks about everything else.
+const REAL_PKG_CONFIG: Tool = Tool { program: "pkg-config", check: &["--version"], package: "pkg-config" };
+
 static DOWNLOAD: Download = Download {
     version: VERSION,
     from: "Go: github.com/influxdata/influxdb/v2 2.9.1",
-    tools: &[Tool::GO, Tool::CC, CARGO],
+    tools: &[Tool::GO, Tool::CC, CARGO, REAL_PKG_CONFIG],
     effort: Effort::Long,
     // Debian's own `influxd` is of version 1, which has another interface.
     programs_suffice: false,
@@ -110,7 +113,7 @@ impl Engine for InfluxDb {
     }
 
     fn ready_timeout(&self) -> Duration {
-        Duration::from_secs(60)
+        Duration::from_mins(1)
     }
 
     fn url(&self, site: &Site) -> String {
