@@ -33,14 +33,14 @@ impl Records {
         text.push_str(CLOSE);
     }
 
-    /// The keys from a tag's value on, in order: `_value`. The server answers it from its index, of which it goes through
+    /// The keys from a tag's value on (`>=`) or behind it (`>`), in order: `_value`. The server answers it from its index, of which it goes through
     /// all keys: comparisons of tags are not among what it asks its index.
-    pub(crate) fn keys(&self, first: &str, limit: u32, text: &mut String) {
+    pub(crate) fn keys(&self, from: &str, first: &str, limit: u32, text: &mut String) {
         text.clear();
         text.push_str(&self.from);
         text.push_str(r#") |> keep(columns: [\"id\"]) |> group() |> distinct(column: \"id\")"#);
         if !first.is_empty() {
-            write!(text, r#" |> filter(fn: (r) => r._value >= \"{first}\")"#).expect("a String takes everything");
+            write!(text, r#" |> filter(fn: (r) => r._value {from} \"{first}\")"#).expect("a String takes everything");
         }
         write!(text, " |> sort() |> limit(n: {limit}){CLOSE}").expect("a String takes everything");
     }
@@ -164,7 +164,7 @@ mod tests {
         );
         records.read("k", Some(3), &mut text);
         assert!(flux(&text).contains(" and r.id == \"k\" and r._field == \"field3\") |> "), "{text}");
-        records.keys("k", 7, &mut text);
+        records.keys(">=", "k", 7, &mut text);
         assert!(flux(&text).ends_with("filter(fn: (r) => r._value >= \"k\") |> sort() |> limit(n: 7)"), "{text}");
         records.read_all(["a", "b"].into_iter(), &mut text);
         assert!(flux(&text).contains(" and (r.id == \"a\" or r.id == \"b\")) |> group()"), "{text}");

@@ -113,15 +113,34 @@ impl Records {
         Ok(Outcome { rows: 1 })
     }
 
+    /// The index is asked for keys and then the keys for their records. It goes on naming some that were deleted, so what
+    /// is missing in the end is looked for behind them.
     async fn scan(&mut self, api: &mut Api, start: &str, limit: u32, rows: &mut RowBuffer) -> Result<Outcome> {
         self.tag.clear();
         if !start.is_empty() {
             line::encode_key(start, &mut self.tag)?;
         }
-        if limit == 0 {
-            return Ok(Outcome { rows: 0 });
+        rows.set_shape(Shape { key: true, first: 0 });
+        let (mut wanted, limit, mut count) = (limit, u64::from(limit), 0);
+        let mut from = ">=";
+        while count < limit {
+            self.texts.keys(from, &self.tag, wanted, &mut self.text);
+            self.list(api).await?;
+            let listed = self.places.len();
+            for first in (0..listed).step_by(SCAN_RECORDS_MAX) {
+                let last = listed.min(first + SCAN_RECORDS_MAX);
+                count += self.read_all(api, first..last, limit - count, rows).await?;
+            }
+            let Some(place) = self.places.last().filter(|_| listed as u64 >= u64::from(wanted)) else { break };
+            self.tag.clear();
+            self.tag.push_str(&self.tags[place.clone()]);
+            (from, wanted) = (">", SCAN_RECORDS_MAX as u32);
         }
-        self.texts.keys(&self.tag, limit, &mut self.text);
+        Ok(Outcome { rows: count })
+    }
+
+    /// Asks for the keys of a scan.
+    async fn list(&mut self, api: &mut Api) -> Result<()> {
         let reply = api.query(&self.text).await?;
         self.tags.clear();
         self.places.clear();
@@ -131,18 +150,20 @@ impl Records {
             tags.push_str(tag);
             places.push(begin..tags.len());
             Ok(())
-        })?;
-        rows.set_shape(Shape { key: true, first: 0 });
-        let mut count = 0;
-        for first in (0..self.places.len()).step_by(SCAN_RECORDS_MAX) {
-            let last = self.places.len().min(first + SCAN_RECORDS_MAX);
-            count += self.read_all(api, first..last, rows).await?;
-        }
-        Ok(Outcome { rows: count })
+        })
     }
 
-    /// Reads those of the scan's records, which follow one another in order; how many are still there.
-    async fn read_all(&mut self, api: &mut Api, records: Range<usize>, rows: &mut RowBuffer) -> Result<u64> {
+    /// Reads those of the scan's records, which follow one another in order, up to so many; how many were there.
+    async fn read_all(
+        &mut self,
+        api: &mut Api,
+        records: Range<usize>,
+        limit: u64,
+        rows: &mut RowBuffer,
+    ) -> Result<u64> {
+        if limit == 0 {
+            return Ok(0);
+        }
         let (tags, places) = (&self.tags, &self.places[records]);
         self.texts.read_all(places.iter().map(|place| &tags[place.clone()]), &mut self.text);
         let reply = api.query(&self.text).await?;
@@ -160,7 +181,7 @@ impl Records {
         for cells in self.found.cells.chunk_by(|first, second| first.record == second.record) {
             self.tag.clear();
             let tag = &tags[places[cells[0].record].clone()];
-            if line::decode_key(tag, &mut self.tag).is_none() {
+            if count == limit || line::decode_key(tag, &mut self.tag).is_none() {
                 continue;
             }
             rows.begin_row();
