@@ -17,6 +17,8 @@ mod readings;
 mod records;
 mod session;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

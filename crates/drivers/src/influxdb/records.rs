@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use store::{Fields, Outcome, RecordTable, Request, Result, Value, Values};
+use store::{Error, Fields, Outcome, RecordTable, Request, Result, Value, Values};
 
 use super::api::{Address, Api};
 use super::{csv, flux, line};
@@ -139,13 +139,25 @@ impl Records {
         Ok(Outcome { rows: count })
     }
 
-    /// Asks for the keys of a scan.
+    /// Asks for the keys of a scan, which are in order and not before where it starts.
     async fn list(&mut self, api: &mut Api) -> Result<()> {
         let reply = api.query(&self.text).await?;
         self.tags.clear();
         self.places.clear();
-        let (tags, places) = (&mut self.tags, &mut self.places);
+        let (first, tags, places) = (self.tag.as_str(), &mut self.tags, &mut self.places);
         csv::read(reply, ["_value"], &mut self.scratch, |[tag]| {
+            let is_in_order = match places.last() {
+                None => tag >= first,
+                Some(place) => tag > &tags[Range::clone(place)],
+            };
+            if !is_in_order {
+                return Err(Error::wrong_result(
+                    "InfluxDB sorted the keys of a scan in another order than was asked for",
+                )
+                .with_hint(
+                    "check that the target is InfluxDB itself and not something before it that changes replies",
+                ));
+            }
             let begin = tags.len();
             tags.push_str(tag);
             places.push(begin..tags.len());
