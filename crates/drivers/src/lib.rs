@@ -3,6 +3,7 @@
 //! **The only crate that depends on database client libraries** (`results` uses `SQLite` for its own storage).
 
 #[cfg(feature = "lane")]
+#[cfg_attr(not(feature = "relational"), expect(dead_code, reason = "stores without relations need a part of it"))]
 mod contents;
 #[cfg(all(test, any(feature = "http", feature = "postgres", feature = "redis")))]
 #[cfg_attr(
@@ -16,7 +17,7 @@ mod http;
 mod influxdb;
 #[cfg(feature = "lane")]
 #[cfg_attr(
-    not(any(feature = "influxdb", feature = "sqlite", test)),
+    not(any(feature = "sqlite", all(feature = "influxdb", feature = "relational"), test)),
     expect(dead_code, reason = "other drivers have sessions of their own and only run operations through its traits")
 )]
 mod lane;
@@ -33,6 +34,7 @@ mod relational;
 #[cfg(feature = "redis")]
 mod resp;
 #[cfg(feature = "lane")]
+#[cfg_attr(not(feature = "relational"), expect(dead_code, reason = "statements need more of it"))]
 mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;

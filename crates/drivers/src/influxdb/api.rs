@@ -218,7 +218,7 @@ pub(crate) fn is_id(text: &str) -> bool {
 
 fn not_influxdb(node: &Node, reply: &Reply<'_>) -> Error {
     Error::rejected(format!("{node} answers {} and not as InfluxDB does: {}", reply.status, shown(reply.body)))
-        .with_hint("check the target's host and port; InfluxDB listens on 8086 where it is not told otherwise")
+        .with_hint("check the target's host, port and tls=; InfluxDB listens on 8086 where it is not told otherwise")
 }
 
 /// A refusal, sorted by who must act.
