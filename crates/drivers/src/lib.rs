@@ -4,8 +4,15 @@
 
 #[cfg(feature = "lane")]
 mod contents;
-#[cfg(all(test, any(feature = "postgres", feature = "redis")))]
+#[cfg(all(test, any(feature = "http", feature = "postgres", feature = "redis")))]
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "redis")),
+    expect(dead_code, reason = "HTTP has one reply at a time, which is not cut again")
+)]
 mod hostile;
+#[cfg(feature = "http")]
+#[cfg_attr(not(test), expect(dead_code, reason = "what the first driver over HTTP is built on"))]
+mod http;
 #[cfg(feature = "lane")]
 #[cfg_attr(
     not(any(feature = "sqlite", test)),
@@ -30,7 +37,11 @@ mod rows;
 mod sqlite;
 #[cfg(feature = "tls")]
 mod tls;
-#[cfg(any(feature = "mysql", feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "http", feature = "mysql", feature = "postgres", feature = "redis"))]
+#[cfg_attr(
+    not(any(feature = "mysql", feature = "postgres", feature = "redis")),
+    expect(dead_code, reason = "HTTP only connects with it and has a library for the rest")
+)]
 mod wire;
 
 use store::{Driver, Error, Result, Target, did_you_mean};
