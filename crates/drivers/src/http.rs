@@ -57,14 +57,7 @@ impl Endpoint {
     /// # Errors
     /// `Config` for a URL that cannot work.
     pub(crate) fn of(target: &Target, default_port: u16, default_tls: TlsMode) -> Result<Self> {
-        let node = Node { host: target.host().to_owned(), port: target.port().unwrap_or(default_port) };
-        let tls = match tls::client_config(target, default_tls)? {
-            Some(config) => Some((config, tls::server_name(target)?)),
-            None => None,
-        };
-        let host = HeaderValue::from_str(&node.to_string())
-            .map_err(|source| Error::config("the target's host has characters that no host has").with_source(source))?;
-        let endpoint = Self { node, tls, connect_timeout: target.connect_timeout()?, host, authorization: None };
+        let endpoint = Self::at(target, default_port, default_tls)?;
         let password = target.password().map_or("", store::Secret::expose);
         match target.user() {
             Some(user) => endpoint.entered_as(user, password),
@@ -72,6 +65,21 @@ impl Endpoint {
             None => Err(Error::config("the target has a password and no user")
                 .with_hint("write scheme://user:password@host:port")),
         }
+    }
+
+    /// The endpoint of that target, which is entered by what its requests say.
+    ///
+    /// # Errors
+    /// `Config` for a URL that cannot work.
+    pub(crate) fn at(target: &Target, default_port: u16, default_tls: TlsMode) -> Result<Self> {
+        let node = Node { host: target.host().to_owned(), port: target.port().unwrap_or(default_port) };
+        let tls = match tls::client_config(target, default_tls)? {
+            Some(config) => Some((config, tls::server_name(target)?)),
+            None => None,
+        };
+        let host = HeaderValue::from_str(&node.to_string())
+            .map_err(|source| Error::config("the target's host has characters that no host has").with_source(source))?;
+        Ok(Self { node, tls, connect_timeout: target.connect_timeout()?, host, authorization: None })
     }
 
     /// Entered with a user and a password: the basic scheme.

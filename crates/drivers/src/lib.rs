@@ -3,7 +3,13 @@
 //! **The only crate that depends on database client libraries** (`results` uses `SQLite` for its own storage).
 
 #[cfg(feature = "lane")]
+#[cfg_attr(
+    not(any(feature = "relational", test)),
+    expect(dead_code, reason = "articles and JSON as text are for SQL alone")
+)]
 mod contents;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
 #[cfg(all(test, any(feature = "http", feature = "postgres", feature = "redis")))]
 #[cfg_attr(
     not(any(feature = "postgres", feature = "redis")),
@@ -32,6 +38,10 @@ mod relational;
 #[cfg(feature = "redis")]
 mod resp;
 #[cfg(feature = "lane")]
+#[cfg_attr(
+    not(any(feature = "relational", test)),
+    expect(dead_code, reason = "only SQL verifies rows where they were put")
+)]
 mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -48,6 +58,8 @@ use store::{Driver, Error, Result, Target, did_you_mean};
 
 /// Every data store that this build can reach, alphabetic. Help texts, tables, routes and the test matrix derive from it.
 pub static DRIVERS: &[&dyn Driver] = &[
+    #[cfg(feature = "dynamodb")]
+    &dynamodb::DynamoDb,
     &memory::Memory,
     #[cfg(feature = "mysql")]
     &mysql::MySql,

@@ -1,0 +1,104 @@
+//! A client of the library and the one connection that its requests go over.
+//!
+//! The library's own connector keeps a pool and opens connections as it likes. Ours has one, opened before the first
+//! request: when it is lost nothing opens another, and when the client is dropped it closes at once.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
+use aws_sdk_dynamodb::error::{BoxError, ConnectorError};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::http::StatusCode;
+use store::{Error, Result};
+
+use super::address::Address;
+use crate::http::{Connection, HeaderName, HeaderValue, Method};
+
+/// Headers of a request of the library: that of its signature, its body's, and what it says of itself.
+const HEADERS_EXPECTED: usize = 16;
+
+/// A client with a connection of its own.
+pub(super) struct Link {
+    pub(super) client: Client,
+    line: Line,
+}
+
+impl Link {
+    /// Connects, within the target's time-out. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// `Unreachable` where nobody answers, `Rejected` where the encryption cannot be agreed on; with hints.
+    pub(super) async fn open(address: &Address) -> Result<Self> {
+        let connection = Connection::open(&address.endpoint).await?;
+        let line = Line(Arc::new(Mutex::new(Some(connection))));
+        let connector = SharedHttpConnector::new(line.clone());
+        let config = address.config().http_client(http_client_fn(move |_, _| connector.clone())).build();
+        Ok(Self { client: Client::from_conf(config), line })
+    }
+
+    /// Whether the connection is gone. To be asked while no request is under way.
+    pub(super) fn is_broken(&self) -> bool {
+        self.line.lock().is_none()
+    }
+}
+
+/// The connection, taken out while a request is on it: a request that is dropped closes it.
+#[derive(Clone)]
+struct Line(Arc<Mutex<Option<Connection>>>);
+
+impl Line {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Connection>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn exchange(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let Some(mut connection) = self.lock().take() else {
+            return Err(unsent(
+                Error::unreachable("the connection was lost before")
+                    .with_hint("look into the server's log for why it closed the connection"),
+            ));
+        };
+        let response = send(&mut connection, request).await;
+        if !connection.is_broken() {
+            *self.lock() = Some(connection);
+        }
+        response
+    }
+}
+
+impl HttpConnector for Line {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::new(self.clone().exchange(request))
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Line")
+    }
+}
+
+async fn send(connection: &mut Connection, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+    let request = request.try_into_http1x().map_err(|source| ConnectorError::user(source.into()))?;
+    let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(HEADERS_EXPECTED);
+    headers.extend(request.headers().iter().map(|(name, value)| (name.clone(), value.clone())));
+    if let Some(authority) = request.uri().authority() {
+        // As it was signed, which is without the port of AWS.
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|source| ConnectorError::user(source.into()))?;
+        headers.push((HeaderName::from_static("host"), host));
+    }
+    // The library's bodies are whole, except for those of streams, which this store has not.
+    let body = request.body().bytes().unwrap_or_default();
+    let path = request.uri().path();
+    let reply = connection.send(Method::POST, path, &headers, body).await.map_err(unsent)?;
+    let status =
+        StatusCode::try_from(reply.status.as_u16()).map_err(|source| ConnectorError::other(source.into(), None))?;
+    Ok(HttpResponse::new(status, reply.body.into()))
+}
+
+/// Our own error, to be found again in the library's.
+fn unsent(error: Error) -> ConnectorError {
+    ConnectorError::io(BoxError::from(error))
+}
