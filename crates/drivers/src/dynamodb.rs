@@ -83,6 +83,19 @@ impl Driver for DynamoDb {
         &OPTIONS
     }
 
+    fn quirks(&self) -> &'static [&'static str] {
+        &[
+            "Every table is paid for by request (on demand). Reads are strongly consistent unless `consistency=eventual` is \
+             given, at half the price; those of a global secondary index never are.",
+            "A record's partition is one of `shards` (8), computed from its key, so that scans can go in key order: a scan is \
+             one request to each shard, one after another, and reads about half as much again as it shows. A partition takes \
+             1000 writes a second: more shards carry more writes, fewer make scans cheaper.",
+            "A throttled request is an error of the run: it is not repeated, except while data is loaded.",
+            "The service keeps no counters that it would tell; what is consumed is billed, not shown here.",
+            "DynamoDB Local takes any access key and has no throughput limits: its figures say nothing about AWS.",
+        ]
+    }
+
     fn url_from_environment(&self, lookup: Lookup<'_>) -> Option<String> {
         Some(address::url_from_environment(lookup))
     }

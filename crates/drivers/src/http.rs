@@ -213,6 +213,16 @@ impl Connection {
         self.broken
     }
 
+    /// Whether the other side has closed it, as servers do where nothing is asked for a while. To be asked between requests.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        if let Some(driver) = &mut self.driver
+            && Pin::new(driver).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        {
+            self.driver = None;
+        }
+        self.driver.is_none()
+    }
+
     fn request(
         &mut self,
         method: Method,

@@ -2,6 +2,7 @@
 //!
 //! All of it is in the URL: the library's own chain of environment variables, files and metadata services is not asked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
@@ -32,7 +33,7 @@ const TABLE_TIMEOUT_SECONDS_DEFAULT: f64 = 300.0;
 
 /// What a target says.
 pub(super) struct Address {
-    pub(super) endpoint: Endpoint,
+    pub(super) endpoint: Arc<Endpoint>,
     /// The same as the library wants it, with the scheme.
     pub(super) url: String,
     pub(super) region: String,
@@ -83,7 +84,7 @@ impl Address {
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        Ok(Self { endpoint, url, region, settings: Settings::of(target)?, config })
+        Ok(Self { endpoint: Arc::new(endpoint), url, region, settings: Settings::of(target)?, config })
     }
 
     /// A client's configuration, without its connection.

@@ -1,10 +1,12 @@
 //! A client of the library and the one connection that its requests go over.
 //!
 //! The library's own connector keeps a pool and opens connections as it likes. Ours has one, opened before the first
-//! request: when it is lost nothing opens another, and when the client is dropped it closes at once.
+//! request: when it is lost under a request nothing opens another, and when the client is dropped it closes at once. Only
+//! where the service has closed it because nothing was asked for a while, as it does, the next request opens it anew.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
@@ -14,10 +16,13 @@ use aws_smithy_runtime_api::http::StatusCode;
 use store::{Error, Result};
 
 use super::address::Address;
-use crate::http::{Connection, HeaderName, HeaderValue, Method};
+use crate::http::{Connection, Endpoint, HeaderName, HeaderValue, Method};
 
 /// Headers of a request of the library: that of its signature, its body's, and what it says of itself.
 const HEADERS_EXPECTED: usize = 16;
+
+/// Nobody closes a connection because it is idle sooner: `DynamoDB` Local waits half a minute, AWS longer.
+const CLOSED_AFTER_MIN: Duration = Duration::from_secs(5);
 
 /// A client with a connection of its own.
 pub(super) struct Link {
@@ -32,7 +37,8 @@ impl Link {
     /// `Unreachable` where nobody answers, `Rejected` where the encryption cannot be agreed on; with hints.
     pub(super) async fn open(address: &Address) -> Result<Self> {
         let connection = Connection::open(&address.endpoint).await?;
-        let line = Line(Arc::new(Mutex::new(Some(connection))));
+        let idle = Idle { connection, since: Instant::now() };
+        let line = Line { idle: Arc::new(Mutex::new(Some(idle))), endpoint: Arc::clone(&address.endpoint) };
         let connector = SharedHttpConnector::new(line.clone());
         let config = address.config().http_client(http_client_fn(move |_, _| connector.clone())).build();
         Ok(Self { client: Client::from_conf(config), line })
@@ -46,23 +52,35 @@ impl Link {
 
 /// The connection, taken out while a request is on it: a request that is dropped closes it.
 #[derive(Clone)]
-struct Line(Arc<Mutex<Option<Connection>>>);
+struct Line {
+    idle: Arc<Mutex<Option<Idle>>>,
+    endpoint: Arc<Endpoint>,
+}
+
+/// A connection without a request on it.
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
 
 impl Line {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Connection>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn exchange(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-        let Some(mut connection) = self.lock().take() else {
+        let Some(Idle { mut connection, since }) = self.lock().take() else {
             return Err(unsent(
                 Error::unreachable("the connection was lost before")
                     .with_hint("look into the server's log for why it closed the connection"),
             ));
         };
+        if since.elapsed() >= CLOSED_AFTER_MIN && connection.is_closed() {
+            connection = Connection::open(&self.endpoint).await.map_err(unsent)?;
+        }
         let response = send(&mut connection, request).await;
         if !connection.is_broken() {
-            *self.lock() = Some(connection);
+            *self.lock() = Some(Idle { connection, since: Instant::now() });
         }
         response
     }

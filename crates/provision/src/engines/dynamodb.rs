@@ -23,13 +23,8 @@ const DEPENDENCY: &str = "<dependency><groupId>software.amazon.dynamodb</groupId
 
 /// Several servers run side by side: little memory, one thread for its garbage, and code that is ready soon rather than
 /// fast one day. Nothing is left in the folder for temporary files.
-const OPTIONS: [&str; 5] = [
-    "-Xmx256m",
-    "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",
-    "-XX:-UsePerfData",
-    "-Djava.net.preferIPv4Stack=true",
-];
+const OPTIONS: [&str; 5] =
+    ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Djava.net.preferIPv4Stack=true"];
 
 /// What must be known of it to encrypt.
 const TLS_SETTINGS: [&str; 3] = ["tls-port", "tls-cert-file", "tls-key-file"];
@@ -126,9 +121,13 @@ impl Engine for DynamoDb {
     }
 
     fn is_ready(&self, address: SocketAddr) -> io::Result<bool> {
-        // Whoever does not sign is refused, in HTTP.
-        let answer: [u8; 12] = probe::ask(address, b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        Ok(&answer == b"HTTP/1.1 400")
+        // It has no passwords and checks no signature, but wants one; this also makes it load what clients use first.
+        const QUESTION: &[u8] = b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\
+            Content-Type: application/x-amz-json-1.0\r\nX-Amz-Target: DynamoDB_20120810.ListTables\r\n\
+            Authorization: AWS4-HMAC-SHA256 Credential=storelab/20260101/us-east-1/dynamodb/aws4_request, \
+            SignedHeaders=host, Signature=0\r\n\r\n{}";
+        let answer: [u8; 12] = probe::ask(address, QUESTION)?;
+        Ok(&answer == b"HTTP/1.1 200")
     }
 
     fn ready_timeout(&self) -> Duration {
