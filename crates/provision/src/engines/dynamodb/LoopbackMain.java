@@ -1,5 +1,9 @@
+import com.almworks.sqlite4java.SQLiteConnection;
+import com.almworks.sqlite4java.SQLiteJob;
+import com.almworks.sqlite4java.SQLiteQueue;
 import java.io.InputStream;
 import java.lang.reflect.Field;
+import java.lang.reflect.Method;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.KeyFactory;
@@ -26,9 +30,7 @@ public class LoopbackMain {
     public static void main(String[] arguments) throws Exception {
         String address = System.getProperty("storelab.address", "127.0.0.1");
         DynamoDBProxyServer proxy = ServerRunner.createServerFromCommandLineArgs(arguments);
-        Field field = DynamoDBProxyServer.class.getDeclaredField("server");
-        field.setAccessible(true);
-        Server server = (Server) field.get(proxy);
+        Server server = (Server) field(proxy, "server");
         for (Connector connector : server.getConnectors()) {
             ((ServerConnector) connector).setHost(address);
         }
@@ -42,8 +44,41 @@ public class LoopbackMain {
             encrypted.setPort(Integer.parseInt(port));
             server.addConnector(encrypted);
         }
+        relax(field(field(proxy, "serverHandler"), "primaryHandler"));
         proxy.start();
         proxy.join();
+    }
+
+    /**
+     * Has SQLite write ahead and leave it to the system when that reaches the disk. Data outlives the process as before, and
+     * a throw-away server need not outlive a loss of power: otherwise each item written waits several times for the disk.
+     */
+    private static void relax(Object handler) throws Exception {
+        Method clientOf = handler.getClass().getDeclaredMethod("getHandler", String.class);
+        clientOf.setAccessible(true);
+        SQLiteQueue queue = (SQLiteQueue) field(field(clientOf.invoke(handler, "storelab"), "dbAccess"), "queue");
+        SQLiteJob<Void> pragmas = new SQLiteJob<>() {
+            @Override
+            protected Void job(SQLiteConnection connection) throws Exception {
+                connection.exec("PRAGMA journal_mode = WAL");
+                connection.exec("PRAGMA synchronous = NORMAL");
+                return null;
+            }
+        };
+        queue.execute(pragmas).get();
+    }
+
+    /** The value of a field that nobody is shown otherwise. */
+    private static Object field(Object object, String name) throws Exception {
+        for (Class<?> kind = object.getClass(); kind != null; kind = kind.getSuperclass()) {
+            for (Field field : kind.getDeclaredFields()) {
+                if (field.getName().equals(name)) {
+                    field.setAccessible(true);
+                    return field.get(object);
+                }
+            }
+        }
+        throw new NoSuchFieldException(name);
     }
 
     private static SslContextFactory.Server encryption() throws Exception {
