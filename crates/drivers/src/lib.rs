@@ -4,7 +4,7 @@
 
 #[cfg(feature = "lane")]
 #[cfg_attr(
-    not(any(feature = "relational", test)),
+    not(feature = "relational"),
     expect(dead_code, reason = "articles and JSON as text are for SQL alone")
 )]
 mod contents;
@@ -39,7 +39,7 @@ mod relational;
 mod resp;
 #[cfg(feature = "lane")]
 #[cfg_attr(
-    not(any(feature = "relational", test)),
+    not(feature = "relational"),
     expect(dead_code, reason = "only SQL verifies rows where they were put")
 )]
 mod rows;

@@ -317,8 +317,8 @@ impl Run<'_> {
         match request.send().await {
             Ok(_) => return Err(self.wrong("a transaction that was done though its condition cannot hold")),
             Err(error) => match reasons(error.as_service_error()).as_slice() {
-                [moved, CANCELED_BY_CONDITION] if *moved != CANCELED_BY_CONDITION => {}
-                [_, CANCELED_BY_CONDITION] => return Err(self.wrong("an account that is not there")),
+                [CANCELED_BY_CONDITION, _] => return Err(self.wrong("an account that is not there")),
+                [_, CANCELED_BY_CONDITION] => {}
                 _ => return Err(fault::error(error)),
             },
         }

@@ -51,12 +51,16 @@ impl Records {
     }
 }
 
-/// The shard of a key: FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>), whose upper half depends on all bytes.
+/// The shard of a key: FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>), whose bits are then mixed as `MurmurHash3`
+/// does (<https://github.com/aappleby/smhasher>): keys that differ in their last digits only would share shards otherwise.
 pub(super) fn shard_of(key: &str, shards: u16) -> u16 {
-    let hash = key
+    let mut hash = key
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    ((hash >> 32) % u64::from(shards.max(1))) as u16
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^= hash >> 33;
+    (hash % u64::from(shards.max(1))) as u16
 }
 
 /// Does a verb.
