@@ -5,6 +5,8 @@
 #[cfg(feature = "lane")]
 #[cfg_attr(not(feature = "relational"), expect(dead_code, reason = "stores without relations need a part of it"))]
 mod contents;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
 #[cfg(all(test, any(feature = "http", feature = "postgres", feature = "redis")))]
 #[cfg_attr(
     not(any(feature = "postgres", feature = "redis")),
@@ -17,7 +19,20 @@ mod http;
 mod influxdb;
 #[cfg(feature = "lane")]
 #[cfg_attr(
-    not(any(feature = "sqlite", all(feature = "influxdb", feature = "relational"), test)),
+    not(any(
+        feature = "sqlite",
+        all(
+            feature = "relational",
+            any(
+                feature = "cassandra",
+                feature = "dynamodb",
+                feature = "elasticsearch",
+                feature = "influxdb",
+                feature = "mongodb"
+            )
+        ),
+        test
+    )),
     expect(dead_code, reason = "other drivers have sessions of their own and only run operations through its traits")
 )]
 mod lane;
@@ -34,7 +49,7 @@ mod relational;
 #[cfg(feature = "redis")]
 mod resp;
 #[cfg(feature = "lane")]
-#[cfg_attr(not(feature = "relational"), expect(dead_code, reason = "statements need more of it"))]
+#[cfg_attr(not(feature = "relational"), expect(dead_code, reason = "stores without relations need a part of it"))]
 mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -51,6 +66,8 @@ use store::{Driver, Error, Result, Target, did_you_mean};
 
 /// Every data store that this build can reach, alphabetic. Help texts, tables, routes and the test matrix derive from it.
 pub static DRIVERS: &[&dyn Driver] = &[
+    #[cfg(feature = "dynamodb")]
+    &dynamodb::DynamoDb,
     #[cfg(feature = "influxdb")]
     &influxdb::InfluxDb,
     &memory::Memory,

@@ -50,6 +50,7 @@ const FENCES: &[Fence] = &[
         what: "a database client",
         names: &[
             "aws-sdk-dynamodb",
+            "aws-smithy-runtime-api",
             "mongodb",
             "mysql_async",
             "mysql_common",
