@@ -109,7 +109,7 @@ impl Endpoint {
     pub(crate) async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let Ok(result) = tokio::time::timeout(self.connect_timeout, work).await else {
             let seconds = self.connect_timeout.as_secs_f64();
-            return Err(Error::unreachable(format!("no answer from {} within {seconds} s", self.node))
+            return Err(Error::unreachable(format!("no answer from {} within {seconds} s", self.node()))
                 .with_hint("check that the server runs and is not overloaded, or raise connect_timeout"));
         };
         result

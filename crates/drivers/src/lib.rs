@@ -3,7 +3,10 @@
 //! **The only crate that depends on database client libraries** (`results` uses `SQLite` for its own storage).
 
 #[cfg(feature = "lane")]
+#[cfg_attr(not(feature = "relational"), expect(dead_code, reason = "stores without relations need a part of it"))]
 mod contents;
+#[cfg(feature = "elasticsearch")]
+mod elasticsearch;
 #[cfg(all(test, any(feature = "http", feature = "postgres", feature = "redis")))]
 #[cfg_attr(
     not(any(feature = "postgres", feature = "redis")),
@@ -11,11 +14,10 @@ mod contents;
 )]
 mod hostile;
 #[cfg(feature = "http")]
-#[cfg_attr(not(test), expect(dead_code, reason = "what the first driver over HTTP is built on"))]
 mod http;
 #[cfg(feature = "lane")]
 #[cfg_attr(
-    not(any(feature = "sqlite", test)),
+    not(any(feature = "sqlite", all(feature = "elasticsearch", feature = "relational"), test)),
     expect(dead_code, reason = "other drivers have sessions of their own and only run operations through its traits")
 )]
 mod lane;
@@ -32,6 +34,7 @@ mod relational;
 #[cfg(feature = "redis")]
 mod resp;
 #[cfg(feature = "lane")]
+#[cfg_attr(not(any(feature = "relational", test)), expect(dead_code, reason = "statements need more of it"))]
 mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -48,6 +51,8 @@ use store::{Driver, Error, Result, Target, did_you_mean};
 
 /// Every data store that this build can reach, alphabetic. Help texts, tables, routes and the test matrix derive from it.
 pub static DRIVERS: &[&dyn Driver] = &[
+    #[cfg(feature = "elasticsearch")]
+    &elasticsearch::Elasticsearch,
     &memory::Memory,
     #[cfg(feature = "mysql")]
     &mysql::MySql,
