@@ -74,6 +74,17 @@ impl Driver for Elasticsearch {
         &OPTIONS
     }
 
+    fn quirks(&self) -> &'static [&'static str] {
+        &[
+            "writes refresh their shard, so that the next search finds what they wrote: the largest part of what they cost; \
+             `refresh=false` leaves that to the server, which does it every second",
+            "reads by key see every write at once, scans and searches only what was refreshed",
+            "an update reads and writes the whole document, and the server repeats it where another came between",
+            "an index has one shard and no copies unless `shards` and `replicas` say otherwise",
+            "aggregations are worked out each time: the server's cache of their results is not used",
+        ]
+    }
+
     fn url_from_environment(&self, lookup: Lookup<'_>) -> Option<String> {
         Some(url_from_environment(lookup))
     }

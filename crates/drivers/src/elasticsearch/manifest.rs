@@ -132,7 +132,8 @@ pub(super) async fn begin(client: &mut Client, prefix: &str, dataset: &Dataset, 
         needed.push(index_of(namespace));
     }
     if let Some(taken) = existing(client, prefix, &needed).await?.into_keys().next() {
-        return Err(in_the_way(&taken));
+        // An alias of a name that is needed leads to an index of another.
+        return Err(in_the_way(if needed.contains(&taken) { taken } else { needed.join("` or `") }.as_str()));
     }
     all.extend(added);
     if is_new {
@@ -174,7 +175,7 @@ pub(super) fn mark(namespace: &Namespace) -> Value {
 
 /// That a name is somebody else's.
 pub(super) fn in_the_way(name: &str) -> Error {
-    Error::config(format!("an index or alias `{name}` exists under a name of storelab_, and Storelab did not make it"))
+    Error::config(format!("an index or alias `{name}` exists, and Storelab did not make it"))
         .with_hint("rename or remove it, choose another cluster, or run under another namespace")
 }
 

@@ -11,7 +11,7 @@ use store::{Effect, Error, Operation, OperationRows, Result};
 use super::client::{Address, Client};
 use super::indices::{placed_ms, push_row, writes};
 use super::json::{self, Document, Found, Written};
-use super::records::{created, path_of, succeeded};
+use super::records::{created, path_of, succeeded, updated};
 use crate::contents::{Contents, Table};
 use crate::http::{Method, Reply, StatusCode};
 use crate::rows::RowBuffer;
@@ -56,6 +56,7 @@ pub(super) struct Operations {
     /// What is written goes to the alias, between these two and the id.
     items_written: String,
     created: String,
+    updated: String,
     deleted: String,
     path: String,
     body: Vec<u8>,
@@ -160,6 +161,7 @@ impl Operations {
             items: format!("{prefix}/{}/_doc/", namespace.object(Table::Items.name())),
             items_written: format!("{prefix}/{}", writes(namespace, Table::Items.name())),
             created: format!("?require_alias=true&refresh={refresh}"),
+            updated: updated(refresh),
             deleted: format!("?refresh={refresh}"),
             path: String::new(),
             body: Vec::new(),
@@ -197,7 +199,11 @@ impl Operations {
 
     /// The path of an item that is written.
     fn item(&mut self, verb: &str, row: u64) {
-        let behind = if verb == "_doc" { &self.deleted } else { &self.created };
+        let behind = match verb {
+            "_create" => &self.created,
+            "_update" => &self.updated,
+            _ => &self.deleted,
+        };
         self.path.clear();
         self.path.extend([self.items_written.as_str(), "/", verb, "/"]);
         self.path.push_str(itoa::Buffer::new().format(row));

@@ -18,6 +18,10 @@ const PAGE_RECORDS_MAX: usize = 10_000;
 /// What a page of a scan holds at most, about: the servers put it together in memory.
 const PAGE_BYTES_MAX: usize = 16 << 20;
 
+/// An update is a read, a change and a write that only holds where nobody wrote meanwhile. The server repeats it as often
+/// as this: with fewer, sessions that update one popular record would fail one another's updates, which no other store does.
+const UPDATE_ATTEMPTS: u32 = 64;
+
 /// Asks for records.
 pub(super) struct Records {
     /// The paths of what is read, searched and written.
@@ -28,6 +32,7 @@ pub(super) struct Records {
     delete: String,
     /// What is behind the key in the path of what is written.
     created: String,
+    updated: String,
     deleted: String,
     page: usize,
     path: String,
@@ -49,6 +54,7 @@ impl Records {
             update: format!("{prefix}/{alias}/_update/"),
             delete: format!("{prefix}/{alias}/_doc/"),
             created: format!("?require_alias=true&refresh={refresh}"),
+            updated: updated(refresh),
             deleted: format!("?refresh={refresh}"),
             page: (PAGE_BYTES_MAX / record_bytes.max(1)).clamp(1, PAGE_RECORDS_MAX),
             path: String::new(),
@@ -142,7 +148,7 @@ impl Records {
 
     pub(super) async fn update(&mut self, client: &mut Client, key: &str, values: Values<'_>) -> Result<u64> {
         check_key(key)?;
-        path_of(&mut self.path, &self.update, key, &self.created);
+        path_of(&mut self.path, &self.update, key, &self.updated);
         self.body.clear();
         self.body.extend_from_slice(b"{\"doc\":{");
         json::push_fields(&mut self.body, values, false);
@@ -164,6 +170,11 @@ impl Records {
         }
         succeeded(reply).map(|_| 1)
     }
+}
+
+/// What is behind the key in the path of an update.
+pub(super) fn updated(refresh: &str) -> String {
+    format!("?require_alias=true&refresh={refresh}&retry_on_conflict={UPDATE_ATTEMPTS}")
 }
 
 /// A path that names a document.

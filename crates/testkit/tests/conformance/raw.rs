@@ -2,6 +2,7 @@
 //!
 //! A store with neither SQL nor Redis' commands has one file below `raw/` with its [`Side`], and one line in [`SIDES`].
 
+mod elasticsearch;
 mod redis;
 
 use store::{
@@ -59,12 +60,11 @@ pub(crate) enum Alone {
     #[expect(dead_code, reason = "for stores with several databases")]
     Database(for<'a> fn(&'a Target, u64) -> LocalBoxFuture<'a, String>),
     /// With the server to itself: no other trial runs on it meanwhile.
-    #[expect(dead_code, reason = "for stores with one database")]
     Server,
 }
 
 /// The side doors, alphabetic by driver.
-pub(crate) static SIDES: &[SideEntry] = &[];
+pub(crate) static SIDES: &[SideEntry] = &[elasticsearch::ENTRY];
 
 /// A driver's side door, where it has one.
 pub(crate) fn side(driver: &dyn Driver) -> Option<&'static SideEntry> {
