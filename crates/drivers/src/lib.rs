@@ -34,7 +34,7 @@ mod relational;
 #[cfg(feature = "redis")]
 mod resp;
 #[cfg(feature = "lane")]
-#[cfg_attr(not(any(feature = "relational", test)), expect(dead_code, reason = "statements need more of it"))]
+#[cfg_attr(not(feature = "relational"), expect(dead_code, reason = "statements need more of it"))]
 mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -186,7 +186,7 @@ mod tests {
             let version = Version {
                 number: number.to_owned(),
                 distribution: distribution.map(str::to_owned),
-                lucene_version: String::new(),
+                lucene: String::new(),
             };
             named(Greeting { cluster_name: String::new(), version }).map(|product| product.version)
         };
