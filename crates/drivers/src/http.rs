@@ -43,6 +43,7 @@ const BUFFER_BYTES_RETAINED_MAX: usize = 256 << 10;
 const SHOWN_BYTES_MAX: usize = 200;
 
 /// Where a server is, how it is encrypted and how it is entered: made once of a target.
+#[derive(Clone)]
 pub(crate) struct Endpoint {
     node: Node,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
@@ -62,8 +63,7 @@ impl Endpoint {
             Some(config) => Some((config, tls::server_name(target)?)),
             None => None,
         };
-        let host = HeaderValue::from_str(&node.to_string())
-            .map_err(|source| Error::config("the target's host has characters that no host has").with_source(source))?;
+        let host = host_header(&node)?;
         let endpoint = Self { node, tls, connect_timeout: target.connect_timeout()?, host, authorization: None };
         let password = target.password().map_or("", store::Secret::expose);
         match target.user() {
@@ -97,6 +97,25 @@ impl Endpoint {
         Ok(self)
     }
 
+    /// Another node of the same data store, entered in the same way.
+    ///
+    /// # Errors
+    /// `Config` where its host cannot be one.
+    #[cfg(feature = "elasticsearch")]
+    pub(crate) fn at(&self, node: Node) -> Result<Self> {
+        let tls = match &self.tls {
+            Some((config, _)) => Some((
+                Arc::clone(config),
+                ServerName::try_from(node.host.clone()).map_err(|source| {
+                    Error::config(format!("{node} of the target's `nodes` cannot be in a certificate"))
+                        .with_source(source)
+                })?,
+            )),
+            None => None,
+        };
+        Ok(Self { host: host_header(&node)?, node, tls, ..self.clone() })
+    }
+
     /// Where it is, for messages.
     pub(crate) fn node(&self) -> &Node {
         &self.node
@@ -114,6 +133,11 @@ impl Endpoint {
         };
         result
     }
+}
+
+fn host_header(node: &Node) -> Result<HeaderValue> {
+    HeaderValue::from_str(&node.to_string())
+        .map_err(|source| Error::config("the target's host has characters that no host has").with_source(source))
 }
 
 /// What came back.

@@ -1,5 +1,7 @@
 //! Where a cluster is, how it is entered, and the connection that asks it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hyper::header::CONTENT_TYPE;
@@ -18,12 +20,13 @@ const URL_DEFAULT: &str = "http://127.0.0.1:9200";
 const USER_DEFAULT: &str = "elastic";
 const PASSWORD_DEFAULT: &str = "changeme";
 
-pub(super) static OPTIONS: [TargetOption; 7] = [
+pub(super) static OPTIONS: [TargetOption; 8] = [
     TargetOption {
         name: "api_key",
         summary: "instead of a user and password: ID:KEY, or what the server calls `encoded`",
     },
     TargetOption { name: "connect_timeout", summary: "seconds that connecting may take, 10" },
+    TargetOption { name: "nodes", summary: "further nodes of the cluster, HOST:PORT,HOST:PORT: sessions take turns" },
     TargetOption {
         name: "refresh",
         summary: "true: what is written is found by the next search; wait_for: the write waits for the server's own \
@@ -46,7 +49,10 @@ static JSON_LINES: [(HeaderName, HeaderValue); 1] = [(CONTENT_TYPE, HeaderValue:
 
 /// A target, taken apart.
 pub(super) struct Address {
-    pub(super) endpoint: Endpoint,
+    /// The nodes that the target lists, which need not be all that the cluster has.
+    endpoints: Vec<Endpoint>,
+    /// Whose turn it is.
+    turn: AtomicUsize,
     /// What every path begins with: nothing, or where a proxy has the cluster.
     pub(super) prefix: String,
     /// What our writes say of the refresh.
@@ -84,8 +90,35 @@ impl Address {
             prefix.push('/');
             push_encoded(&mut prefix, part);
         }
+        let nodes = target.nodes(PORT_DEFAULT)?.into_iter();
+        let endpoints = nodes.map(|node| endpoint.at(node)).collect::<Result<_>>()?;
         let replicas = target.option_parsed("replicas")?.unwrap_or(0);
-        Ok(Self { endpoint, prefix, refresh, shards, replicas })
+        Ok(Self { endpoints, turn: AtomicUsize::new(0), prefix, refresh, shards, replicas })
+    }
+
+    /// Connects to the node whose turn it is, or to the next that answers. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// `Unreachable` where none answers.
+    async fn open(&self) -> Result<Connection> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let mut refused = None;
+        for place in 0..self.endpoints.len() {
+            let endpoint = &self.endpoints[(turn + place) % self.endpoints.len()];
+            match Connection::open(endpoint).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        Err(refused.unwrap_or_else(|| Error::bug("a target without a node")))
+    }
+
+    /// Bounds what reaching the cluster consists of.
+    pub(super) async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        match self.endpoints.first() {
+            Some(endpoint) => endpoint.in_time(work).await,
+            None => work.await,
+        }
     }
 }
 
@@ -132,7 +165,7 @@ pub(super) struct Client {
 impl Client {
     /// Connects. Nothing is asked yet.
     pub(super) async fn open(address: &Address) -> Result<Self> {
-        Ok(Self { connection: Connection::open(&address.endpoint).await? })
+        Ok(Self { connection: address.open().await? })
     }
 
     /// Sends a request with a body of JSON, or none; whatever comes back.

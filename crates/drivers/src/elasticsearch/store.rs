@@ -29,7 +29,7 @@ impl Cluster {
             let mut client = Client::open(&address).await?;
             statistics::product(&mut client, &address.prefix).await
         };
-        address.endpoint.in_time(asked).await?;
+        address.in_time(asked).await?;
         Ok(Self { address, counting: Mutex::new(None) })
     }
 
