@@ -7,6 +7,8 @@
 mod contents;
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
+#[cfg(feature = "elasticsearch")]
+mod elasticsearch;
 #[cfg(all(test, any(feature = "http", feature = "postgres", feature = "redis")))]
 #[cfg_attr(
     not(any(feature = "postgres", feature = "redis")),
@@ -68,6 +70,8 @@ use store::{Driver, Error, Result, Target, did_you_mean};
 pub static DRIVERS: &[&dyn Driver] = &[
     #[cfg(feature = "dynamodb")]
     &dynamodb::DynamoDb,
+    #[cfg(feature = "elasticsearch")]
+    &elasticsearch::Elasticsearch,
     #[cfg(feature = "influxdb")]
     &influxdb::InfluxDb,
     &memory::Memory,

@@ -1,6 +1,7 @@
 //! Every kind of server that can be started: one file each, one line in [`ENGINES`].
 
 mod dynamodb;
+mod elasticsearch;
 mod influxdb;
 mod mariadb;
 mod postgres;
@@ -9,7 +10,7 @@ mod redis;
 use crate::{Engine, Error, ErrorKind, Result};
 
 /// Every kind of server, alphabetic. Help texts, tables and test matrices derive from it.
-pub static ENGINES: &[&dyn Engine] = &[&dynamodb::DynamoDb, &influxdb::InfluxDb, &mariadb::MariaDb, &postgres::Postgres, &redis::Redis];
+pub static ENGINES: &[&dyn Engine] = &[&dynamodb::DynamoDb, &elasticsearch::ELASTICSEARCH, &influxdb::InfluxDb, &mariadb::MariaDb, &elasticsearch::OPENSEARCH, &postgres::Postgres, &redis::Redis];
 
 /// The engine of a name.
 ///
@@ -64,7 +65,7 @@ mod tests {
             ("postgers", "did you mean `postgres`?"),
             ("postgresql", "did you mean `postgres`?"),
             ("reddis", "did you mean `redis`?"),
-            ("zzz", "there are dynamodb, influxdb, mariadb, postgres, redis"),
+            ("zzz", "there are dynamodb, elasticsearch, influxdb, mariadb, opensearch, postgres, redis"),
         ] {
             let error = engine(typed).expect_err("no such engine");
             assert_eq!((error.kind(), error.hint()), (ErrorKind::Unknown, Some(expect)), "{typed}");

@@ -5,6 +5,7 @@ use libtest_mimic::{Completion, Failed, Trial};
 /// What users are promised, by driver.
 const OPERATIONS: &[(&str, &[&str])] = &[
     ("dynamodb", &["put", "get", "update", "delete", "query", "scan", "transaction"]),
+    ("elasticsearch", &["index", "search", "aggregate", "fulltext", "get", "update", "delete"]),
     ("influxdb", &["write", "query", "aggregate"]),
     ("mysql", &["insert", "select", "update", "delete", "join", "transaction", "window", "json", "fulltext"]),
     ("postgres", &["insert", "select", "update", "delete", "join", "window", "json", "fulltext", "transaction"]),

@@ -3,6 +3,7 @@
 //! A store with neither SQL nor Redis' commands has one file below `raw/` with its [`Side`], and one line in [`SIDES`].
 
 mod dynamodb;
+mod elasticsearch;
 mod influxdb;
 mod redis;
 
@@ -64,7 +65,7 @@ pub(crate) enum Alone {
 }
 
 /// The side doors, alphabetic by driver.
-pub(crate) static SIDES: &[SideEntry] = &[dynamodb::ENTRY, influxdb::ENTRY];
+pub(crate) static SIDES: &[SideEntry] = &[dynamodb::ENTRY, elasticsearch::ENTRY, influxdb::ENTRY];
 
 /// A driver's side door, where it has one.
 pub(crate) fn side(driver: &dyn Driver) -> Option<&'static SideEntry> {
