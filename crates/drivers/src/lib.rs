@@ -8,11 +8,13 @@ mod contents;
 mod hostile;
 #[cfg(feature = "lane")]
 #[cfg_attr(
-    not(any(feature = "sqlite", test)),
+    not(any(feature = "mongodb", feature = "sqlite", test)),
     expect(dead_code, reason = "other drivers have sessions of their own and only run operations through its traits")
 )]
 mod lane;
 mod memory;
+#[cfg(feature = "mongodb")]
+mod mongodb;
 #[cfg(feature = "mysql")]
 mod mysql;
 mod null;
@@ -38,6 +40,8 @@ use store::{Driver, Error, Result, Target, did_you_mean};
 /// Every data store that this build can reach, alphabetic. Help texts, tables, routes and the test matrix derive from it.
 pub static DRIVERS: &[&dyn Driver] = &[
     &memory::Memory,
+    #[cfg(feature = "mongodb")]
+    &mongodb::MongoDb,
     #[cfg(feature = "mysql")]
     &mysql::MySql,
     &null::Null,
