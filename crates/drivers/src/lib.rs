@@ -3,12 +3,25 @@
 //! **The only crate that depends on database client libraries** (`results` uses `SQLite` for its own storage).
 
 #[cfg(feature = "lane")]
+#[cfg_attr(not(feature = "relational"), expect(dead_code, reason = "stores without relations need a part of it"))]
 mod contents;
-#[cfg(all(test, any(feature = "postgres", feature = "redis")))]
+#[cfg(feature = "elasticsearch")]
+mod elasticsearch;
+#[cfg(all(test, any(feature = "http", feature = "postgres", feature = "redis")))]
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "redis")),
+    expect(dead_code, reason = "HTTP has one reply at a time, which is not cut again")
+)]
 mod hostile;
+#[cfg(feature = "http")]
+mod http;
 #[cfg(feature = "lane")]
 #[cfg_attr(
-    not(any(feature = "mongodb", feature = "sqlite", test)),
+    not(any(
+        feature = "sqlite",
+        all(any(feature = "elasticsearch", feature = "mongodb"), feature = "relational"),
+        test
+    )),
     expect(dead_code, reason = "other drivers have sessions of their own and only run operations through its traits")
 )]
 mod lane;
@@ -27,18 +40,25 @@ mod relational;
 #[cfg(feature = "redis")]
 mod resp;
 #[cfg(feature = "lane")]
+#[cfg_attr(not(any(feature = "relational", test)), expect(dead_code, reason = "statements need more of it"))]
 mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "tls")]
 mod tls;
-#[cfg(any(feature = "mysql", feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "http", feature = "mysql", feature = "postgres", feature = "redis"))]
+#[cfg_attr(
+    not(any(feature = "mysql", feature = "postgres", feature = "redis")),
+    expect(dead_code, reason = "HTTP only connects with it and has a library for the rest")
+)]
 mod wire;
 
 use store::{Driver, Error, Result, Target, did_you_mean};
 
 /// Every data store that this build can reach, alphabetic. Help texts, tables, routes and the test matrix derive from it.
 pub static DRIVERS: &[&dyn Driver] = &[
+    #[cfg(feature = "elasticsearch")]
+    &elasticsearch::Elasticsearch,
     &memory::Memory,
     #[cfg(feature = "mongodb")]
     &mongodb::MongoDb,

@@ -1,5 +1,6 @@
 //! Every kind of server that can be started: one file each, one line in [`ENGINES`].
 
+mod elasticsearch;
 mod mariadb;
 mod mongodb;
 mod postgres;
@@ -8,7 +9,14 @@ mod redis;
 use crate::{Engine, Error, ErrorKind, Result};
 
 /// Every kind of server, alphabetic. Help texts, tables and test matrices derive from it.
-pub static ENGINES: &[&dyn Engine] = &[&mariadb::MariaDb, &mongodb::MongoDb, &postgres::Postgres, &redis::Redis];
+pub static ENGINES: &[&dyn Engine] = &[
+    &elasticsearch::ELASTICSEARCH,
+    &mariadb::MariaDb,
+    &mongodb::MongoDb,
+    &elasticsearch::OPENSEARCH,
+    &postgres::Postgres,
+    &redis::Redis,
+];
 
 /// The engine of a name.
 ///
@@ -63,7 +71,7 @@ mod tests {
             ("postgers", "did you mean `postgres`?"),
             ("postgresql", "did you mean `postgres`?"),
             ("reddis", "did you mean `redis`?"),
-            ("zzz", "there are mariadb, mongodb, postgres, redis"),
+            ("zzz", "there are elasticsearch, mariadb, mongodb, opensearch, postgres, redis"),
         ] {
             let error = engine(typed).expect_err("no such engine");
             assert_eq!((error.kind(), error.hint()), (ErrorKind::Unknown, Some(expect)), "{typed}");

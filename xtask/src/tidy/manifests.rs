@@ -64,8 +64,13 @@ const FENCES: &[Fence] = &[
     },
     Fence {
         what: "HTTP service",
-        names: &["axum", "hyper", "hyper-util", "tower", "tower-http", "utoipa", "utoipa-axum", "utoipa-scalar"],
+        names: &["axum", "tower", "tower-http", "utoipa", "utoipa-axum", "utoipa-scalar"],
         owners: &["server"],
+    },
+    Fence {
+        what: "HTTP",
+        names: &["http-body-util", "hyper", "hyper-util"],
+        owners: &["drivers", "server"],
     },
     Fence {
         what: "errors without a type",

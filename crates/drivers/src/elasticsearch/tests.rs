@@ -1,0 +1,1 @@
+//! The driver's parts against replies that no server would send.
