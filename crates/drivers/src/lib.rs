@@ -7,7 +7,7 @@
 mod contents;
 #[cfg(feature = "elasticsearch")]
 mod elasticsearch;
-#[cfg(all(test, any(feature = "http", feature = "postgres", feature = "redis")))]
+#[cfg(all(test, any(feature = "http", feature = "mongodb", feature = "postgres", feature = "redis")))]
 #[cfg_attr(
     not(any(feature = "postgres", feature = "redis")),
     expect(dead_code, reason = "HTTP has one reply at a time, which is not cut again")

@@ -66,6 +66,18 @@ static OPTIONS: [TargetOption; 9] = [
     },
 ];
 
+static QUIRKS: [&str; 5] = [
+    "A session is a client of the official library with a pool of one, and has two connections: the one that works, and one \
+     that the library has looked at the server with and keeps.",
+    "Connections are direct ones to servers that the URL lists: members that a server names are never contacted. Each \
+     session asks those that are listed for the primary; one that steps down ends its sessions as unreachable.",
+    "Reads, writes and bulk loads are commands in BSON as they are sent; nothing is tried twice, except that the library \
+     sends the commit of a transaction again if its answer is lost.",
+    "Writes carry the write concern `w` where the URL has one; without it a replica set of MongoDB 5.0 or later waits for a \
+     majority of its members and their journals.",
+    "`transaction` needs a replica set or a sharded cluster; a set of one does.",
+];
+
 impl Driver for MongoDb {
     fn name(&self) -> &'static str {
         "mongodb"
@@ -93,6 +105,10 @@ impl Driver for MongoDb {
 
     fn options(&self) -> &'static [TargetOption] {
         &OPTIONS
+    }
+
+    fn quirks(&self) -> &'static [&'static str] {
+        &QUIRKS
     }
 
     fn url_from_environment(&self, lookup: Lookup<'_>) -> Option<String> {

@@ -4,6 +4,7 @@ use libtest_mimic::{Completion, Failed, Trial};
 
 /// What users are promised, by driver.
 const OPERATIONS: &[(&str, &[&str])] = &[
+    ("mongodb", &["insert", "select", "update", "delete", "aggregate", "lookup", "textsearch", "transaction"]),
     ("mysql", &["insert", "select", "update", "delete", "join", "transaction", "window", "json", "fulltext"]),
     ("postgres", &["insert", "select", "update", "delete", "join", "window", "json", "fulltext", "transaction"]),
     (
