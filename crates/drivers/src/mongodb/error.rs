@@ -79,8 +79,8 @@ pub(crate) fn failure(source: ::mongodb::error::Error) -> Failure {
                 .with_hint("correct tls and tls_ca")
                 .into()
         }
-        Kind::InvalidArgument { message, .. } => Error::bug(format!("the client library refuses: {message}")).into(),
-        Kind::InvalidResponse { .. } | Kind::Bson(_) => {
+        // Lengths that cannot be are arguments to the library.
+        Kind::InvalidResponse { .. } | Kind::InvalidArgument { .. } | Kind::Bson(_) => {
             // Whatever comes next on that connection would be as wrong.
             Failure { error: malformed().with_source(source), code: 0, is_broken: true }
         }
