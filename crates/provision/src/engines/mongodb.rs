@@ -152,23 +152,19 @@ impl Engine for MongoDb {
         // Who asks from the same machine may do these two before there is a user, and nothing else.
         told(first, &configuration(nodes)).or_cannot(|| "make a replica set")?.expect_ok("make a replica set")?;
         let deadline = Instant::now() + ELECTION_PATIENCE;
-        let primary = loop {
-            let primary = nodes.iter().find(|site| told(site, &hello()).is_ok_and(|reply| reply.is_primary()));
-            match primary {
-                Some(primary) => break primary,
-                None if Instant::now() > deadline => {
-                    return Err(Error::new(ErrorKind::StartFailed, "the members have elected no primary"));
-                }
-                None => std::thread::sleep(ASK_EVERY),
+        while !told(first, &hello()).is_ok_and(|reply| reply.is_primary()) {
+            if Instant::now() > deadline {
+                return Err(Error::new(ErrorKind::StartFailed, "the members have not elected the first of them"));
             }
-        };
+            std::thread::sleep(ASK_EVERY);
+        }
         let user = Document::default()
             .text("createUser", ACCOUNT)
-            .text("pwd", primary.password.expose())
+            .text("pwd", first.password.expose())
             .array("roles", &[Document::default().text("role", "root").text("db", "admin")])
             .document("writeConcern", &Document::default().int("w", (nodes.len() as u32).cast_signed()))
             .text("$db", "admin");
-        told(primary, &user).or_cannot(|| "make a user")?.expect_ok("make a user")
+        told(first, &user).or_cannot(|| "make a user")?.expect_ok("make a user")
     }
 
     fn ready_timeout(&self) -> Duration {
