@@ -9,7 +9,7 @@ mod contents;
 mod dynamodb;
 #[cfg(feature = "elasticsearch")]
 mod elasticsearch;
-#[cfg(all(test, any(feature = "http", feature = "postgres", feature = "redis")))]
+#[cfg(all(test, any(feature = "http", feature = "mongodb", feature = "postgres", feature = "redis")))]
 #[cfg_attr(
     not(any(feature = "postgres", feature = "redis")),
     expect(dead_code, reason = "HTTP has one reply at a time, which is not cut again")
@@ -39,6 +39,8 @@ mod influxdb;
 )]
 mod lane;
 mod memory;
+#[cfg(feature = "mongodb")]
+mod mongodb;
 #[cfg(feature = "mysql")]
 mod mysql;
 mod null;
@@ -75,6 +77,8 @@ pub static DRIVERS: &[&dyn Driver] = &[
     #[cfg(feature = "influxdb")]
     &influxdb::InfluxDb,
     &memory::Memory,
+    #[cfg(feature = "mongodb")]
+    &mongodb::MongoDb,
     #[cfg(feature = "mysql")]
     &mysql::MySql,
     &null::Null,

@@ -4,13 +4,14 @@ mod dynamodb;
 mod elasticsearch;
 mod influxdb;
 mod mariadb;
+mod mongodb;
 mod postgres;
 mod redis;
 
 use crate::{Engine, Error, ErrorKind, Result};
 
 /// Every kind of server, alphabetic. Help texts, tables and test matrices derive from it.
-pub static ENGINES: &[&dyn Engine] = &[&dynamodb::DynamoDb, &elasticsearch::ELASTICSEARCH, &influxdb::InfluxDb, &mariadb::MariaDb, &elasticsearch::OPENSEARCH, &postgres::Postgres, &redis::Redis];
+pub static ENGINES: &[&dyn Engine] = &[&dynamodb::DynamoDb, &elasticsearch::ELASTICSEARCH, &influxdb::InfluxDb, &mariadb::MariaDb, &mongodb::MongoDb, &elasticsearch::OPENSEARCH, &postgres::Postgres, &redis::Redis];
 
 /// The engine of a name.
 ///
@@ -65,7 +66,7 @@ mod tests {
             ("postgers", "did you mean `postgres`?"),
             ("postgresql", "did you mean `postgres`?"),
             ("reddis", "did you mean `redis`?"),
-            ("zzz", "there are dynamodb, elasticsearch, influxdb, mariadb, opensearch, postgres, redis"),
+            ("zzz", "there are dynamodb, elasticsearch, influxdb, mariadb, mongodb, opensearch, postgres, redis"),
         ] {
             let error = engine(typed).expect_err("no such engine");
             assert_eq!((error.kind(), error.hint()), (ErrorKind::Unknown, Some(expect)), "{typed}");

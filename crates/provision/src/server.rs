@@ -57,6 +57,8 @@ pub struct Server {
     site: Site,
     user: User,
     supervised: Option<Supervised>,
+    /// Where the server of a given data folder listened before.
+    kept_port: Option<u16>,
     is_ours: bool,
 }
 
@@ -70,7 +72,9 @@ impl Server {
         let home = enter(options)?;
         let mut server = Self::create(engine, options, &home, Membership::alone()?)?;
         let is_fresh = server.prepare(options.data.as_deref())?;
-        server.come_up(options.port)?;
+        // Some data knows its server's address: the members of a replica set know one another by it.
+        let kept = server.kept_port.filter(|port| probe::is_free(server.site.address, *port));
+        server.come_up(options.port.or(kept))?;
         if is_fresh {
             engine.settle(&[&server.site]).map_err(|error| server.with_log(&error))?;
             server.leave_keepsake()?;
@@ -213,7 +217,7 @@ impl Server {
             node,
             nodes,
         };
-        Ok(Self { engine, instance, site, user, supervised: None, is_ours: true })
+        Ok(Self { engine, instance, site, user, supervised: None, kept_port: None, is_ours: true })
     }
 
     /// Brings the data into being, unless a given folder has some of ours; whether it did.
@@ -224,6 +228,7 @@ impl Server {
         };
         if let Some(keepsake) = keepsake {
             self.site.password = Password::kept(keepsake.password.clone());
+            self.kept_port = keepsake.port;
             self.instance.update(|record| record.password = keepsake.password)?;
             return Ok(false);
         }
@@ -272,9 +277,12 @@ impl Server {
     /// Written last, into a folder that was given: data without it was not finished.
     pub(crate) fn leave_keepsake(&self) -> Result<()> {
         let Some(folder) = self.instance.data() else { return Ok(()) };
-        let keepsake =
-            Keepsake { engine: self.engine.name().to_owned(), password: self.site.password.expose().to_owned() };
-        let text = serde_json::to_vec_pretty(&keepsake).expect("two strings");
+        let keepsake = Keepsake {
+            engine: self.engine.name().to_owned(),
+            password: self.site.password.expose().to_owned(),
+            port: Some(self.site.port),
+        };
+        let text = serde_json::to_vec_pretty(&keepsake).expect("strings and a number");
         let what = || format!("write in {}", folder.display());
         let mut file = tempfile::NamedTempFile::new_in(folder).or_cannot(what)?;
         std::io::Write::write_all(&mut file, &text).or_cannot(what)?;
@@ -433,6 +441,9 @@ impl Membership {
 struct Keepsake {
     engine: String,
     password: String,
+    /// Where it listened; taken again where it is free.
+    #[serde(default)]
+    port: Option<u16>,
 }
 
 /// Waits until the server is what listens on its port and answers there.

@@ -2,6 +2,7 @@
 
 mod crash;
 mod data;
+mod failover;
 mod known_answers;
 mod messages;
 mod output;

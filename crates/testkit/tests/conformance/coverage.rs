@@ -7,6 +7,7 @@ const OPERATIONS: &[(&str, &[&str])] = &[
     ("dynamodb", &["put", "get", "update", "delete", "query", "scan", "transaction"]),
     ("elasticsearch", &["index", "search", "aggregate", "fulltext", "get", "update", "delete"]),
     ("influxdb", &["write", "query", "aggregate"]),
+    ("mongodb", &["insert", "select", "update", "delete", "aggregate", "lookup", "textsearch", "transaction"]),
     ("mysql", &["insert", "select", "update", "delete", "join", "transaction", "window", "json", "fulltext"]),
     ("postgres", &["insert", "select", "update", "delete", "join", "window", "json", "fulltext", "transaction"]),
     (

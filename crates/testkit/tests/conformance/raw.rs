@@ -5,6 +5,7 @@
 mod dynamodb;
 mod elasticsearch;
 mod influxdb;
+mod mongodb;
 mod redis;
 
 use store::{
