@@ -2,13 +2,16 @@
 //!
 //! **The only crate that depends on database client libraries** (`results` uses `SQLite` for its own storage).
 
+#[cfg(feature = "cassandra")]
+mod cassandra;
 #[cfg(feature = "lane")]
+#[cfg_attr(not(feature = "relational"), expect(dead_code, reason = "other drivers have fewer tables"))]
 mod contents;
 #[cfg(all(test, any(feature = "postgres", feature = "redis")))]
 mod hostile;
 #[cfg(feature = "lane")]
 #[cfg_attr(
-    not(any(feature = "sqlite", test)),
+    not(any(feature = "cassandra", feature = "sqlite", test)),
     expect(dead_code, reason = "other drivers have sessions of their own and only run operations through its traits")
 )]
 mod lane;
@@ -37,6 +40,8 @@ use store::{Driver, Error, Result, Target, did_you_mean};
 
 /// Every data store that this build can reach, alphabetic. Help texts, tables, routes and the test matrix derive from it.
 pub static DRIVERS: &[&dyn Driver] = &[
+    #[cfg(feature = "cassandra")]
+    &cassandra::Cassandra,
     &memory::Memory,
     #[cfg(feature = "mysql")]
     &mysql::MySql,

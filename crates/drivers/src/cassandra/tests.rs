@@ -1,0 +1,1 @@
+//! What hostile or absent peers make of it.
