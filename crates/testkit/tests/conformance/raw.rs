@@ -2,6 +2,7 @@
 //!
 //! A store with neither SQL nor Redis' commands has one file below `raw/` with its [`Side`], and one line in [`SIDES`].
 
+mod cassandra;
 mod redis;
 
 use store::{
@@ -56,7 +57,6 @@ pub(crate) struct SideEntry {
 #[derive(Clone, Copy)]
 pub(crate) enum Alone {
     /// In a database of its own: makes it, and gives the path by which a target's URL names it.
-    #[expect(dead_code, reason = "for stores with several databases")]
     Database(for<'a> fn(&'a Target, u64) -> LocalBoxFuture<'a, String>),
     /// With the server to itself: no other trial runs on it meanwhile.
     #[expect(dead_code, reason = "for stores with one database")]
@@ -64,11 +64,11 @@ pub(crate) enum Alone {
 }
 
 /// The side doors, alphabetic by driver.
-pub(crate) static SIDES: &[SideEntry] = &[];
+pub(crate) static SIDES: &[&SideEntry] = &[&cassandra::ENTRY];
 
 /// A driver's side door, where it has one.
 pub(crate) fn side(driver: &dyn Driver) -> Option<&'static SideEntry> {
-    SIDES.iter().find(|entry| entry.driver == driver.name())
+    SIDES.iter().copied().find(|entry| entry.driver == driver.name())
 }
 
 /// Whether there is a way in past the driver's verbs.
