@@ -1,5 +1,6 @@
 //! Every kind of server that can be started: one file each, one line in [`ENGINES`].
 
+mod cassandra;
 mod mariadb;
 mod postgres;
 mod redis;
@@ -7,7 +8,7 @@ mod redis;
 use crate::{Engine, Error, ErrorKind, Result};
 
 /// Every kind of server, alphabetic. Help texts, tables and test matrices derive from it.
-pub static ENGINES: &[&dyn Engine] = &[&mariadb::MariaDb, &postgres::Postgres, &redis::Redis];
+pub static ENGINES: &[&dyn Engine] = &[&cassandra::Cassandra, &mariadb::MariaDb, &postgres::Postgres, &redis::Redis];
 
 /// The engine of a name.
 ///
@@ -62,7 +63,7 @@ mod tests {
             ("postgers", "did you mean `postgres`?"),
             ("postgresql", "did you mean `postgres`?"),
             ("reddis", "did you mean `redis`?"),
-            ("zzz", "there are mariadb, postgres, redis"),
+            ("zzz", "there are cassandra, mariadb, postgres, redis"),
         ] {
             let error = engine(typed).expect_err("no such engine");
             assert_eq!((error.kind(), error.hint()), (ErrorKind::Unknown, Some(expect)), "{typed}");
