@@ -49,7 +49,7 @@ static OPTIONS: [TargetOption; 6] = [
         name: "serial_consistency",
         summary: "replicas that must agree on a lightweight transaction: local_serial, serial",
     },
-    TargetOption { name: "shards", summary: "partitions that records are spread over, 1 to 256; 16" },
+    TargetOption { name: "shards", summary: "partitions that records are spread over, 1 to 256; 8" },
 ];
 
 const CAPABILITIES: Capabilities = Capabilities::of(&[

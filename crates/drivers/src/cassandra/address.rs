@@ -23,8 +23,9 @@ const KEYSPACE_BYTES_MAX: usize = 48;
 /// More copies than these are rarely wanted, and each write costs as many times more.
 const REPLICATION_DEFAULT_MAX: usize = 3;
 
-/// Partitions of some ten megabytes each for a million records of 1 kB, and reads that a scan is cheap with.
-const SHARDS_DEFAULT: u32 = 16;
+/// Partitions of a hundred megabytes for a million records of 1 kB, which is what Cassandra handles well; a scan reads its
+/// limit from each of them, so that more cost more.
+const SHARDS_DEFAULT: u32 = 8;
 
 /// A scan reads from all of them.
 const SHARDS_MAX: u32 = 256;
@@ -234,7 +235,7 @@ mod tests {
     fn urls_say_where_and_how() {
         let own = address("cassandra://h").expect("valid");
         assert_eq!((own.keyspace.as_str(), own.is_own_keyspace), (OWN_KEYSPACE, true));
-        assert_eq!((own.consistency, own.serial_consistency, own.shards), ("local_quorum", "local_serial", 16));
+        assert_eq!((own.consistency, own.serial_consistency, own.shards), ("local_quorum", "local_serial", 8));
         assert_eq!((own.replication, own.nodes[0].port), (Replication::Default(1), DEFAULT_PORT));
         let given =
             address("cassandra://u:p@h:1/Lab?consistency=QUORUM&serial_consistency=serial&shards=4&nodes=a:2,b:3");

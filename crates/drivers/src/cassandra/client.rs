@@ -225,3 +225,54 @@ impl SerializeRow for Cells<'_> {
         self.0.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use scylla::frame::response::result::{ColumnSpec, TableSpec};
+
+    use super::*;
+
+    /// Writes one value as a statement's parameter of that type; what is behind its length.
+    fn encode(value: Value<'_>, kind: NativeType) -> Result<Vec<u8>, SerializationError> {
+        let spec = ColumnSpec::borrowed("c", ColumnType::Native(kind), TableSpec::borrowed("k", "t"));
+        let mut bytes = Vec::new();
+        let context = RowSerializationContext::from_specs(std::slice::from_ref(&spec));
+        Cells(&[value]).serialize(&context, &mut RowWriter::new(&mut bytes))?;
+        Ok(bytes.split_off(4))
+    }
+
+    proptest! {
+        #[test]
+        fn values_come_back(number: i64, small: i32, text: String, bytes: Vec<u8>) {
+            for (kind, value) in [
+                (NativeType::BigInt, Value::Integer(number)),
+                (NativeType::Timestamp, Value::Integer(number)),
+                (NativeType::Int, Value::Integer(i64::from(small))),
+                (NativeType::Boolean, Value::Integer(i64::from(small > 0))),
+                (NativeType::Double, Value::Real(number as f64)),
+                (NativeType::Text, Value::Text(&text)),
+                (NativeType::Blob, Value::Bytes(&bytes)),
+            ] {
+                let encoded = encode(value, kind.clone()).expect("it fits");
+                prop_assert_eq!(decode(&ColumnType::Native(kind), &encoded), value);
+            }
+        }
+
+        /// What a server may send for a cell is shown, whatever its length.
+        #[test]
+        fn cells_of_any_length_are_values(bytes: Vec<u8>) {
+            for kind in [NativeType::BigInt, NativeType::Int, NativeType::Double, NativeType::Boolean, NativeType::Text] {
+                decode(&ColumnType::Native(kind), &bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error() {
+        assert!(encode(Value::Integer(1 << 40), NativeType::Int).is_err());
+        let mut bytes = Vec::new();
+        let context = RowSerializationContext::from_specs(&[]);
+        assert!(Cells(&[Value::Null]).serialize(&context, &mut RowWriter::new(&mut bytes)).is_err());
+    }
+}

@@ -88,12 +88,11 @@ const OPENS: [&str; 20] = [
 /// What a server is told beside its configuration.
 ///
 /// The first role is made at once, and a login costs 2⁴ rounds of bcrypt instead of 2¹⁰, as every connection has to log in.
-/// Changes of tables go to the commit log only, not to a file each, which a kill survives. Who joins waits for nobody.
-const PROPERTIES: [&str; 8] = [
+/// Who joins waits for nobody.
+const PROPERTIES: [&str; 7] = [
     "cassandra-foreground=yes",
     "cassandra.superuser_setup_delay_ms=0",
     "cassandra.auth_bcrypt_gensalt_log2_rounds=4",
-    "cassandra.test.flush_local_schema_changes=false",
     "cassandra.skip_wait_for_gossip_to_settle=0",
     "cassandra.skip_schema_check=true",
     "cassandra.consistent.rangemovement=false",
@@ -108,8 +107,9 @@ const DEFAULTS: [(&str, &str); 24] = [
     ("auto_bootstrap", "false"),
     ("cluster_name", "storelab"),
     ("commitlog_segment_size", "8MiB"),
-    ("commitlog_sync", "periodic"),
-    ("commitlog_sync_period", "1000ms"),
+    // A write is answered once it is on disk, together with others of the same few milliseconds.
+    ("commitlog_sync", "group"),
+    ("commitlog_sync_group_window", "5ms"),
     ("commitlog_total_space", "128MiB"),
     ("concurrent_compactors", "1"),
     ("concurrent_counter_writes", "4"),

@@ -24,6 +24,9 @@ const RESULT: u8 = 0x08;
 const AUTH_RESPONSE: u8 = 0x0f;
 const AUTH_SUCCESS: u8 = 0x10;
 
+/// A flag of frames that begin with warnings.
+const WARNING: u8 = 0x08;
+
 /// The consistency level ONE.
 const ONE: u16 = 1;
 
@@ -144,6 +147,11 @@ impl Cassandra {
         if header[4] == ERROR {
             let text = body.get(6..).map(String::from_utf8_lossy);
             panic!("the server answered: {}", text.unwrap_or_default());
+        }
+        if header[1] & WARNING != 0 {
+            let mut rest = Body(&body);
+            (0..rest.short()).for_each(|_| rest.text());
+            body = rest.0.to_vec();
         }
         (header[4], body)
     }
