@@ -2,6 +2,8 @@
 //!
 //! **The only crate that depends on database client libraries** (`results` uses `SQLite` for its own storage).
 
+#[cfg(feature = "cassandra")]
+mod cassandra;
 #[cfg(feature = "lane")]
 #[cfg_attr(not(feature = "relational"), expect(dead_code, reason = "stores without relations need a part of it"))]
 mod contents;
@@ -70,6 +72,8 @@ use store::{Driver, Error, Result, Target, did_you_mean};
 
 /// Every data store that this build can reach, alphabetic. Help texts, tables, routes and the test matrix derive from it.
 pub static DRIVERS: &[&dyn Driver] = &[
+    #[cfg(feature = "cassandra")]
+    &cassandra::Cassandra,
     #[cfg(feature = "dynamodb")]
     &dynamodb::DynamoDb,
     #[cfg(feature = "elasticsearch")]

@@ -1,5 +1,6 @@
 //! Every kind of server that can be started: one file each, one line in [`ENGINES`].
 
+mod cassandra;
 mod dynamodb;
 mod elasticsearch;
 mod influxdb;
@@ -11,7 +12,7 @@ mod redis;
 use crate::{Engine, Error, ErrorKind, Result};
 
 /// Every kind of server, alphabetic. Help texts, tables and test matrices derive from it.
-pub static ENGINES: &[&dyn Engine] = &[&dynamodb::DynamoDb, &elasticsearch::ELASTICSEARCH, &influxdb::InfluxDb, &mariadb::MariaDb, &mongodb::MongoDb, &elasticsearch::OPENSEARCH, &postgres::Postgres, &redis::Redis];
+pub static ENGINES: &[&dyn Engine] = &[&cassandra::Cassandra, &dynamodb::DynamoDb, &elasticsearch::ELASTICSEARCH, &influxdb::InfluxDb, &mariadb::MariaDb, &mongodb::MongoDb, &elasticsearch::OPENSEARCH, &postgres::Postgres, &redis::Redis];
 
 /// The engine of a name.
 ///
@@ -66,7 +67,7 @@ mod tests {
             ("postgers", "did you mean `postgres`?"),
             ("postgresql", "did you mean `postgres`?"),
             ("reddis", "did you mean `redis`?"),
-            ("zzz", "there are dynamodb, elasticsearch, influxdb, mariadb, mongodb, opensearch, postgres, redis"),
+            ("zzz", "there are cassandra, dynamodb, elasticsearch, influxdb, mariadb, mongodb, opensearch, postgres, redis"),
         ] {
             let error = engine(typed).expect_err("no such engine");
             assert_eq!((error.kind(), error.hint()), (ErrorKind::Unknown, Some(expect)), "{typed}");

@@ -4,6 +4,7 @@ use libtest_mimic::{Completion, Failed, Trial};
 
 /// What users are promised, by driver.
 const OPERATIONS: &[(&str, &[&str])] = &[
+    ("cassandra", &["insert", "select", "update", "delete", "consistency", "timeseries"]),
     ("dynamodb", &["put", "get", "update", "delete", "query", "scan", "transaction"]),
     ("elasticsearch", &["index", "search", "aggregate", "fulltext", "get", "update", "delete"]),
     ("influxdb", &["write", "query", "aggregate"]),

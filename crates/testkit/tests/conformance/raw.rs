@@ -2,6 +2,7 @@
 //!
 //! A store with neither SQL nor Redis' commands has one file below `raw/` with its [`Side`], and one line in [`SIDES`].
 
+mod cassandra;
 mod dynamodb;
 mod elasticsearch;
 mod influxdb;
@@ -66,11 +67,11 @@ pub(crate) enum Alone {
 }
 
 /// The side doors, alphabetic by driver.
-pub(crate) static SIDES: &[SideEntry] = &[dynamodb::ENTRY, elasticsearch::ENTRY, influxdb::ENTRY];
+pub(crate) static SIDES: &[SideEntry] = &[cassandra::ENTRY, dynamodb::ENTRY, elasticsearch::ENTRY, influxdb::ENTRY];
 
 /// A driver's side door, where it has one.
 pub(crate) fn side(driver: &dyn Driver) -> Option<&'static SideEntry> {
-    SIDES.iter().find(|entry| entry.driver == driver.name())
+    SIDES.iter().copied().find(|entry| entry.driver == driver.name())
 }
 
 /// Whether there is a way in past the driver's verbs.
