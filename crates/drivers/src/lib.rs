@@ -37,16 +37,22 @@ use store::{Driver, Error, Result, Target, did_you_mean};
 
 /// Every data store that this build can reach, alphabetic. Help texts, tables, routes and the test matrix derive from it.
 pub static DRIVERS: &[&dyn Driver] = &[
+    #[cfg(feature = "mysql")]
+    &mysql::MARIADB,
     &memory::Memory,
     #[cfg(feature = "mysql")]
-    &mysql::MySql,
+    &mysql::MYSQL,
     &null::Null,
+    #[cfg(feature = "mysql")]
+    &mysql::OCEANBASE,
     #[cfg(feature = "postgres")]
     &postgres::Postgres,
     #[cfg(feature = "redis")]
     &redis::Redis,
     #[cfg(feature = "sqlite")]
     &sqlite::Sqlite,
+    #[cfg(feature = "mysql")]
+    &mysql::TIDB,
 ];
 
 /// The driver for a URL scheme.

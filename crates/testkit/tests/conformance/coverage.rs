@@ -2,9 +2,15 @@
 
 use libtest_mimic::{Completion, Failed, Trial};
 
+/// The last three where the server has them.
+const FAMILY_OF_MYSQL: &[&str] =
+    &["insert", "select", "update", "delete", "join", "transaction", "window", "json", "fulltext"];
+
 /// What users are promised, by driver.
 const OPERATIONS: &[(&str, &[&str])] = &[
-    ("mysql", &["insert", "select", "update", "delete", "join", "transaction", "window", "json", "fulltext"]),
+    ("mariadb", FAMILY_OF_MYSQL),
+    ("mysql", FAMILY_OF_MYSQL),
+    ("oceanbase", FAMILY_OF_MYSQL),
     ("postgres", &["insert", "select", "update", "delete", "join", "window", "json", "fulltext", "transaction"]),
     (
         "redis",
@@ -24,6 +30,7 @@ const OPERATIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sqlite", &["insert", "select", "update", "delete", "join", "window", "json", "fulltext", "transaction"]),
+    ("tidb", FAMILY_OF_MYSQL),
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {
