@@ -1,13 +1,17 @@
 //! Every kind of server that can be started: one file each, one line in [`ENGINES`].
 
 mod mariadb;
+mod mysql;
+mod oceanbase;
 mod postgres;
 mod redis;
+mod tidb;
 
 use crate::{Engine, Error, ErrorKind, Result};
 
 /// Every kind of server, alphabetic. Help texts, tables and test matrices derive from it.
-pub static ENGINES: &[&dyn Engine] = &[&mariadb::MariaDb, &postgres::Postgres, &redis::Redis];
+pub static ENGINES: &[&dyn Engine] =
+    &[&mariadb::MariaDb, &mysql::MySql, &oceanbase::OceanBase, &postgres::Postgres, &redis::Redis, &tidb::TiDb];
 
 /// The engine of a name.
 ///
@@ -57,12 +61,13 @@ mod tests {
     #[test]
     fn an_unknown_name_brings_the_nearest_that_exists() {
         for (typed, expect) in [
-            ("mysql", "did you mean `mariadb`?"),
-            ("MySQL", "did you mean `mariadb`?"),
+            ("maria", "did you mean `mariadb`?"),
+            ("MySQL", "did you mean `mysql`?"),
+            ("seekdb", "did you mean `oceanbase`?"),
             ("postgers", "did you mean `postgres`?"),
             ("postgresql", "did you mean `postgres`?"),
             ("reddis", "did you mean `redis`?"),
-            ("zzz", "there are mariadb, postgres, redis"),
+            ("zzz", "there are mariadb, mysql, oceanbase, postgres, redis, tidb"),
         ] {
             let error = engine(typed).expect_err("no such engine");
             assert_eq!((error.kind(), error.hint()), (ErrorKind::Unknown, Some(expect)), "{typed}");
