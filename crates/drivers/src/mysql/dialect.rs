@@ -64,7 +64,7 @@ static PRODUCTS: [Quirks; 5] = [
         marker: "seekdb",
         window_since: Version(1, 0, 0),
         fulltext_since: Some(Version(1, 0, 0)),
-        dialects: &[(Version(1, 0, 0), &FAMILY)],
+        dialects: &[(Version(1, 0, 0), &OCEANBASE)],
         watch: observe::OF_SEEKDB,
     },
     Quirks {
@@ -73,7 +73,7 @@ static PRODUCTS: [Quirks; 5] = [
         marker: "OceanBase",
         window_since: Version(4, 0, 0),
         fulltext_since: Some(Version(4, 3, 5)),
-        dialects: &[(Version(4, 3, 5), &FAMILY), (Version(4, 0, 0), &WITHOUT_FULLTEXT)],
+        dialects: &[(Version(4, 3, 5), &OCEANBASE), (Version(4, 0, 0), &WITHOUT_FULLTEXT)],
         watch: observe::OF_OCEANBASE,
     },
     Quirks {
@@ -197,8 +197,14 @@ static MARIADB: Dialect = Dialect {
     ..BASE
 };
 
+/// Where making and dropping a table takes long, the lock is held for longer.
+static OCEANBASE: Dialect = Dialect {
+    lock: "SELECT GET_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32)), 60)",
+    ..BASE
+};
+
 /// What has no full-text index keeps the articles, so that all products hold the same.
-static WITHOUT_FULLTEXT: Dialect = Dialect { indexes: &[DOCUMENTS_INDEX], ..BASE };
+static WITHOUT_FULLTEXT: Dialect = Dialect { lock: OCEANBASE.lock, indexes: &[DOCUMENTS_INDEX], ..BASE };
 
 /// One index has the group, as an expression, and every tag.
 static MYSQL: Dialect = Dialect {

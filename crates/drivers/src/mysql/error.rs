@@ -57,6 +57,13 @@ impl ServerError {
             4012 if self.message.starts_with("Timeout") => {
                 (ErrorKind::Timeout, "the server gave up: allow it more time with query_timeout=SECONDS")
             }
+            // What TiDB has no number for.
+            1105 if ["lock retry limit reached", "[try again later]"]
+                .iter()
+                .any(|text| self.message.contains(text)) =>
+            {
+                (ErrorKind::Conflict, "")
+            }
             4013 if self.message.contains("memory") => (ErrorKind::Rejected, "give the tenant more memory"),
             code => meaning(code),
         }
@@ -73,12 +80,11 @@ pub(super) fn lost(source: io::Error) -> Error {
 fn meaning(code: u16) -> (ErrorKind, &'static str) {
     use ErrorKind::{Conflict, Rejected, Timeout, Unreachable};
     match code {
-        // Record changed, lock wait, deadlock, no wait, lost certification in a group or in Galera.
-        1020 | 1205 | 1213 | 1614 | 3058 | 3101 | 3572 => (Conflict, ""),
-        // TiDB: write conflicts, a schema that changed meanwhile, locks that were not resolved or lived too long.
-        8002 | 8005 | 8022 | 8028 | 8229 | 9004 | 9007 => (Conflict, ""),
-        // OceanBase: a transaction that was rolled back, cannot be serialised, or found a row locked.
-        6001 | 6002 | 6005 => (Conflict, ""),
+        // Record changed, lock wait, deadlock, no wait, lost certification in a group or in Galera; OceanBase's transactions
+        // that were rolled back, cannot be serialised, or found a row locked; TiDB's write conflicts, schemas that changed
+        // meanwhile, locks that were not resolved or lived too long.
+        1020 | 1205 | 1213 | 1614 | 3058 | 3101 | 3572 | 6001 | 6002 | 6005 | 8002 | 8005 | 8022 | 8028 | 8229
+        | 9004 | 9007 => (Conflict, ""),
         1317 | 1969 | 3024 => (Timeout, ""),
         9001 | 9002 | 9003 | 9005 => (Timeout, "look into the cluster: a PD or TiKV server did not answer in time"),
         1053 | 1077 | 1079 | 1080 | 1927 | 2006 | 2013 | 3168 | 3169 | 4031 => {
@@ -91,6 +97,7 @@ fn meaning(code: u16) -> (ErrorKind, &'static str) {
         }
         1040 | 1203 | 1226 => (Rejected, "use fewer sessions, or raise the server's max_connections"),
         1129 | 1130 => (Rejected, "let the user connect from this host; after many failures, FLUSH HOSTS"),
+        5930 => (Rejected, "let a session hold more prepared statements: ALTER SYSTEM SET open_cursors = 65535"),
         1461 => (Rejected, "use fewer sessions, or raise the server's max_prepared_stmt_count"),
         1021 | 1114 | 3675 => (Rejected, "free space where the server keeps its data"),
         1153 => (Rejected, "raise the server's max_allowed_packet"),
@@ -111,6 +118,8 @@ mod tests {
         for (code, message, expected) in [
             (4012, "Timeout, query has reached the maximum query timeout: 10000000(us)", ErrorKind::Timeout),
             (4012, "Something of MariaDB's", ErrorKind::Rejected),
+            (1105, "pessimistic lock retry limit reached", ErrorKind::Conflict),
+            (1105, "something else of TiDB's", ErrorKind::Rejected),
             (9007, "Write conflict, txnStartTS=1", ErrorKind::Conflict),
             (8028, "Information schema is changed during the execution of the statement", ErrorKind::Conflict),
             (6002, "transaction needs rollback", ErrorKind::Conflict),

@@ -132,7 +132,7 @@ pub(super) const OF_OCEANBASE: Watch = Watch {
     settings: VARIABLES_OF_OCEANBASE,
     facts: &[
         "SELECT name, MAX(value) FROM oceanbase.GV$OB_PARAMETERS WHERE name IN ('cpu_count', 'datafile_size', \
-         'enable_sql_audit', 'log_disk_size', 'memory_limit', 'system_memory') GROUP BY name",
+         'enable_sql_audit', 'log_disk_size', 'memory_limit', 'open_cursors', 'system_memory') GROUP BY name",
         "SELECT 'cluster_servers', CAST(COUNT(*) AS CHAR) FROM oceanbase.DBA_OB_SERVERS",
         "SELECT 'cluster_zones', CAST(COUNT(*) AS CHAR) FROM oceanbase.DBA_OB_ZONES",
     ],
@@ -144,7 +144,7 @@ pub(super) const OF_OCEANBASE: Watch = Watch {
 pub(super) const OF_SEEKDB: Watch = Watch {
     settings: VARIABLES_OF_OCEANBASE,
     facts: &["SELECT name, value FROM oceanbase.V$OB_PARAMETERS WHERE name IN ('cpu_count', 'datafile_size', \
-         'freeze_trigger_percentage', 'log_disk_size', 'memory_limit', 'server_role_info')"],
+         'freeze_trigger_percentage', 'log_disk_size', 'memory_limit', 'open_cursors', 'server_role_info')"],
     counters: &[
         STATUS,
         // What cached plans did. A plan that is dropped takes its share along.

@@ -3,12 +3,18 @@
 //! An entry is written before its object is created, so that nothing of ours is ever without one, and clean-up drops
 //! only what has an entry. A table of the manifest's name that has not our columns belongs to somebody else.
 
-use store::{Dataset, Error, LoadState, Namespace, OwnedObject, Result, Value};
+use std::time::{Duration, Instant};
+
+use store::{Dataset, Error, ErrorKind, LoadState, Namespace, OwnedObject, Result, Value};
 
 use super::{Dialect, Link, RowBuffer};
 
 /// The manifest's table.
 const TABLE: &str = "storelab_manifest";
+
+/// How long the lock is waited for where the product gives up earlier; as long as the other products wait.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_ATTEMPTS_MAX: usize = 20;
 
 /// Its columns in the order in which they are created.
 const COLUMNS: [&str; 6] = ["namespace", "kind", "name", "fingerprint", "state", "created_at"];
@@ -58,11 +64,19 @@ impl<'a, L: Link> Script<'a, L> {
 
     /// Keeps other processes out while the manifest changes. To be followed by `unlock`, whatever happens.
     pub(super) async fn lock(&mut self) -> Result<()> {
-        let rows = self.run(self.dialect.lock, &[]).await?;
+        // Where many want it at once, some products answer so before the lock's own time is over.
+        let (until, mut attempts) = (Instant::now() + LOCK_PATIENCE, 1);
+        while let Err(error) = self.run(self.dialect.lock, &[]).await {
+            if error.kind() != ErrorKind::Conflict || attempts == LOCK_ATTEMPTS_MAX || Instant::now() > until {
+                return Err(error);
+            }
+            attempts += 1;
+        }
+        let rows = &self.rows;
         if rows.is_empty() || rows.value(0, 0) == Value::Integer(1) {
             return Ok(());
         }
-        Err(Error::new(store::ErrorKind::Conflict, "another process is changing storelab's objects there")
+        Err(Error::new(ErrorKind::Conflict, "another process is changing storelab's objects there")
             .with_hint("wait until it has ended and try again"))
     }
 

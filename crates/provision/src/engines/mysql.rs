@@ -1,4 +1,7 @@
 //! `MySQL`, of Oracle's own making.
+//!
+//! It encrypts as was usual in its time, without elliptic curves, which no client of today does with it: so its connections are
+//! in clear text.
 
 use std::ffi::OsString;
 use std::io;
@@ -6,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::engine::{ACCOUNT, Certificates, Encryption, Engine, Invocation, Plan, PlanFile, Site};
+use crate::engine::{ACCOUNT, Engine, Invocation, Plan, PlanFile, Site};
 use crate::origin::{Download, Effort, Origin, Tool};
 use crate::{Result, Workshop, probe};
 
@@ -55,11 +58,6 @@ impl Engine for MySql {
 
     fn programs(&self) -> &'static [&'static str] {
         &["mysqld"]
-    }
-
-    fn encryption(&self, certificates: &Certificates<'_>) -> Option<Encryption> {
-        let [certificate, key] = [certificates.certificate, certificates.key].map(|path| path.display().to_string());
-        Some(Encryption { settings: vec![("ssl-cert", certificate), ("ssl-key", key)], has_own_port: false })
     }
 
     fn preparation(&self, site: &Site) -> Plan {
