@@ -12,9 +12,9 @@ use super::{Dialect, Link, RowBuffer};
 /// The manifest's table.
 const TABLE: &str = "storelab_manifest";
 
-/// How long the lock is waited for where the product gives up earlier; as long as the other products wait.
-const LOCK_PATIENCE: Duration = Duration::from_secs(10);
-const LOCK_ATTEMPTS_MAX: usize = 20;
+/// How long and how often something is tried again that others are in the way of: a minute is what one of them may take.
+const PATIENCE: Duration = Duration::from_mins(1);
+const ATTEMPTS_MAX: usize = 20;
 
 /// Its columns in the order in which they are created.
 const COLUMNS: [&str; 6] = ["namespace", "kind", "name", "fingerprint", "state", "created_at"];
@@ -58,6 +58,18 @@ impl<'a, L: Link> Script<'a, L> {
         Ok(&self.rows)
     }
 
+    /// Runs one statement, again where another session was in the way and time is left.
+    pub(super) async fn run_again(&mut self, text: &str) -> Result<()> {
+        let (until, mut attempts) = (Instant::now() + PATIENCE, 1);
+        while let Err(error) = self.run(text, &[]).await {
+            if error.kind() != ErrorKind::Conflict || attempts == ATTEMPTS_MAX || Instant::now() > until {
+                return Err(error);
+            }
+            attempts += 1;
+        }
+        Ok(())
+    }
+
     async fn exists(&mut self, name: &str) -> Result<bool> {
         Ok(!self.run(self.dialect.object_exists, &[name]).await?.is_empty())
     }
@@ -65,13 +77,7 @@ impl<'a, L: Link> Script<'a, L> {
     /// Keeps other processes out while the manifest changes. To be followed by `unlock`, whatever happens.
     pub(super) async fn lock(&mut self) -> Result<()> {
         // Where many want it at once, some products answer so before the lock's own time is over.
-        let (until, mut attempts) = (Instant::now() + LOCK_PATIENCE, 1);
-        while let Err(error) = self.run(self.dialect.lock, &[]).await {
-            if error.kind() != ErrorKind::Conflict || attempts == LOCK_ATTEMPTS_MAX || Instant::now() > until {
-                return Err(error);
-            }
-            attempts += 1;
-        }
+        self.run_again(self.dialect.lock).await?;
         let rows = &self.rows;
         if rows.is_empty() || rows.value(0, 0) == Value::Integer(1) {
             return Ok(());
