@@ -80,18 +80,24 @@ pub static DRIVERS: &[&dyn Driver] = &[
     &elasticsearch::Elasticsearch,
     #[cfg(feature = "influxdb")]
     &influxdb::InfluxDb,
+    #[cfg(feature = "mysql")]
+    &mysql::MARIADB,
     &memory::Memory,
     #[cfg(feature = "mongodb")]
     &mongodb::MongoDb,
     #[cfg(feature = "mysql")]
-    &mysql::MySql,
+    &mysql::MYSQL,
     &null::Null,
+    #[cfg(feature = "mysql")]
+    &mysql::OCEANBASE,
     #[cfg(feature = "postgres")]
     &postgres::Postgres,
     #[cfg(feature = "redis")]
     &redis::Redis,
     #[cfg(feature = "sqlite")]
     &sqlite::Sqlite,
+    #[cfg(feature = "mysql")]
+    &mysql::TIDB,
 ];
 
 /// The driver for a URL scheme.

@@ -65,11 +65,11 @@ pub(crate) async fn finish<L: Link>(link: &mut L, dialect: &'static Dialect, dat
     let mut script = Script::new(link, dialect);
     let namespace = dataset.namespace();
     for text in create_indexes(dialect, dataset) {
-        script.run(&text, &[]).await?;
+        script.run_again(&text).await?;
     }
     let has_statistics = !dialect.analyze.is_empty();
     for object in objects(dialect, dataset).iter().filter(|object| has_statistics && object.kind == KIND_TABLE) {
-        script.run(&dialect.analyze.replace("{table}", &object.name), &[]).await?;
+        script.run_again(&dialect.analyze.replace("{table}", &object.name)).await?;
     }
     script.mark_loaded(namespace).await
 }

@@ -76,7 +76,7 @@ fn query(instance: &Instance, password: &str, statement: &str) -> Option<String>
             command.args(["-c", statement]).env("PGPASSWORD", password);
             command
         }
-        "mariadb" => {
+        "mariadb" | "mysql" | "oceanbase" | "tidb" => {
             let mut command = Command::new("mariadb");
             command.args(["--no-defaults", "--protocol=tcp", "-N", "-h", "127.0.0.1", "-P", &port, "-u", "storelab"]);
             command.args(["-D", "storelab", "-e", statement]).env("MYSQL_PWD", password);

@@ -103,6 +103,10 @@ fn settings_reach_the_server_but_cannot_open_it() {
     let addresses = BTreeMap::from([
         ("postgres", ("listen_addresses", "0.0.0.0")),
         ("mariadb", ("bind-address", "0.0.0.0")),
+        ("mysql", ("bind-address", "0.0.0.0")),
+        // It has no setting for that, and listens everywhere unless it is kept from it.
+        ("oceanbase", ("cpu_count", "2")),
+        ("tidb", ("host", "0.0.0.0")),
         ("redis", ("bind", "0.0.0.0")),
     ]);
     for engine in installed() {
@@ -129,7 +133,7 @@ fn settings_reach_the_server_but_cannot_open_it() {
 fn what_is_installed_is_listed_and_not_installed_again() {
     let (_folder, home) = home();
     let names: Vec<_> = list(&home).iter().map(|status| status.engine.name()).collect();
-    assert_eq!(names, ["mariadb", "postgres", "redis"]);
+    assert_eq!(names, ["mariadb", "mysql", "oceanbase", "postgres", "redis", "tidb"]);
     for engine in installed() {
         let mut lines = Vec::new();
         let installation = install(engine, &home, |line| lines.push(line.to_owned())).expect("there already");

@@ -181,7 +181,9 @@ async fn connected(lab: &Lab, raw: &mut Raw) -> Option<usize> {
         }
         Raw::Sql(_) => {
             let text = match lab.driver.name() {
-                "mysql" => "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE()",
+                "mariadb" | "mysql" | "oceanbase" | "tidb" => {
+                    "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE()"
+                }
                 "postgres" => "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()",
                 other => panic!("how are {other}'s connections counted?"),
             };
