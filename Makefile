@@ -29,13 +29,21 @@ test: engines ## Run all tests, against real servers where they are installed, a
 	@$(STORELAB) engines list
 
 .PHONY: engines
-engines: compiler ## Install the servers that tests use (root on Debian), or say which are missing.
+engines: compiler ## Install the servers that tests use and that take minutes (root on Debian), or say which are missing.
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  $(STORELAB) engines install all; \
 	else \
 	  $(STORELAB) engines list && \
 	  echo 'Tests name the engines that are not installed as skipped; as root on Debian, `make engines` installs them.' >&2; \
 	fi
+
+.PHONY: engines-all
+engines-all: compiler ## Install all servers, those too that are built from source: half an hour the first time.
+	$(STORELAB) engines install all --builds
+
+.PHONY: test-engines
+test-engines: engines-all ## Install all servers, and run the conformance suite over every one of them.
+	$(CARGO) test -p testkit --test conformance
 
 .PHONY: bench-peers
 bench-peers: compiler engines ## Measure Storelab against other load generators, in turn on the same servers, and write the results.

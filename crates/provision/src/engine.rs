@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::cache::Cache;
+use crate::origin::{Download, Origin};
 use crate::{Error, ErrorKind, Home, Password, Result};
 
 /// The user, and where the engine has them the database, that a server is made with.
@@ -37,11 +40,42 @@ pub trait Engine: Sync {
     /// Its licence, as an SPDX expression.
     fn licence(&self) -> &'static str;
 
-    /// The Debian packages that it comes from.
-    fn debian_packages(&self) -> &'static [&'static str];
+    /// Where its programs come from.
+    fn origin(&self) -> Origin;
 
     /// The programs that are needed, the server's own first.
     fn programs(&self) -> &'static [&'static str];
+
+    /// How many ports it listens on beside the clients': for its peers, for its administrators.
+    fn further_ports(&self) -> usize {
+        0
+    }
+
+    /// Of how many nodes a data store of this kind can be.
+    fn nodes(&self) -> RangeInclusive<usize> {
+        1..=1
+    }
+
+    /// Whether nodes are told apart by their addresses and have all the same ports, instead of being all on 127.0.0.1.
+    fn nodes_have_addresses(&self) -> bool {
+        false
+    }
+
+    /// Whether a node is only ready once the others have been started too, so that all are started before one is waited for.
+    fn nodes_start_together(&self) -> bool {
+        false
+    }
+
+    /// Whether clients must give a password.
+    fn has_password(&self) -> bool {
+        true
+    }
+
+    /// What makes it encrypt its connections, where it can.
+    fn encryption(&self, certificates: &Certificates<'_>) -> Option<Encryption> {
+        let _ = certificates;
+        None
+    }
 
     /// Where its programs are beside PATH and the system's folders, the best first.
     fn folders(&self) -> Vec<PathBuf> {
@@ -59,6 +93,16 @@ pub trait Engine: Sync {
     /// still coming up. Must return within a second; a connection that is refused or cut is not ready either.
     fn is_ready(&self, address: SocketAddr) -> io::Result<bool>;
 
+    /// What is still missing once the servers on fresh data are ready: making them one cluster, or a password that can only be
+    /// set by a client. Called once, with the sites of all nodes.
+    ///
+    /// # Errors
+    /// `StartFailed`, with what the server said.
+    fn settle(&self, nodes: &[&Site]) -> Result<()> {
+        let _ = nodes;
+        Ok(())
+    }
+
     /// The signal that makes it stop in order.
     fn stop_signal(&self) -> StopSignal {
         StopSignal::Terminate
@@ -69,11 +113,24 @@ pub trait Engine: Sync {
 
     /// What clients connect to, with the password in it.
     fn url(&self, site: &Site) -> String {
-        let (scheme, password, port) = (self.scheme(), site.password.expose(), site.port);
-        format!("{scheme}://{ACCOUNT}:{password}@127.0.0.1:{port}/{ACCOUNT}")
+        let (scheme, password, address, port) = (self.scheme(), site.password.expose(), site.address, site.port);
+        format!("{scheme}://{ACCOUNT}:{password}@{address}:{port}/{ACCOUNT}")
     }
 
-    /// Where its programs are and what version they have: in PATH, its own folders, the system's, and the downloads in `home`.
+    /// What clients of several nodes connect to: the first one's URL, which lists the others.
+    fn cluster_url(&self, nodes: &[&Site]) -> String {
+        let Some((first, others)) = nodes.split_first() else { return String::new() };
+        let url = self.url(first);
+        let others: Vec<_> = others.iter().map(|site| format!("{}:{}", site.address, site.port)).collect();
+        if others.is_empty() {
+            return url;
+        }
+        let mark = if url.contains('?') { '&' } else { '?' };
+        format!("{url}{mark}nodes={}", others.join(","))
+    }
+
+    /// Where its programs are and what version they have: in PATH, its own folders and the system's, or else what was
+    /// downloaded.
     ///
     /// # Errors
     /// `NotInstalled`, naming what is missing and how to get it.
@@ -83,10 +140,36 @@ pub trait Engine: Sync {
         folders.extend(self.folders());
         folders.extend(SYSTEM_FOLDERS.iter().map(PathBuf::from));
         folders.extend(home.downloads(self.name()));
-        find_in(self.programs(), &folders).map_err(|missing| {
-            Error::new(ErrorKind::NotInstalled, format!("{} is not installed: no program `{missing}`", self.title()))
+        let found = match self.origin() {
+            Origin::Debian(_) => find_in(self.programs(), &folders),
+            Origin::Download(download) => self.find_download(download, &folders),
+        };
+        found.map_err(|missing| {
+            Error::new(ErrorKind::NotInstalled, format!("{} is not installed: no `{missing}`", self.title()))
                 .with_hint(format!("storelab engines install {}", self.name()))
         })
+    }
+
+    /// Programs that are installed come before those that were downloaded, unless programs alone are not the server.
+    fn find_download(&self, download: &'static Download, folders: &[PathBuf]) -> Result<Installation, &'static str> {
+        let made = Cache::locate().ok().and_then(|cache| cache.find(self.name(), download.version));
+        if download.programs_suffice
+            && let Ok(installation) = find_in(self.programs(), folders)
+        {
+            return Ok(installation);
+        }
+        let folder = made
+            .ok_or(self.programs().first().copied().filter(|_| download.programs_suffice).unwrap_or(download.from))?;
+        // What runs a bundle has to be of the right version, which its own folders say.
+        let folders: Vec<_> = [folder.join("bin"), folder.clone()]
+            .into_iter()
+            .chain(self.folders())
+            .chain(folders.iter().cloned())
+            .collect();
+        let mut installation = find_programs(self.programs(), &folders)?;
+        download.version.clone_into(&mut installation.version);
+        installation.folder = Some(folder);
+        Ok(installation)
     }
 }
 
@@ -105,9 +188,15 @@ pub struct Installation {
     programs: BTreeMap<&'static str, PathBuf>,
     server: PathBuf,
     version: String,
+    folder: Option<PathBuf>,
 }
 
 impl Installation {
+    /// The folder that was downloaded or built, where it was: with all that belongs to the server.
+    pub fn folder(&self) -> &Path {
+        self.folder.as_deref().unwrap_or(Path::new(""))
+    }
+
     /// The server's own program.
     pub fn server(&self) -> &Path {
         &self.server
@@ -133,12 +222,53 @@ pub struct Site {
     pub folder: PathBuf,
     /// Where its data goes.
     pub data: PathBuf,
-    /// The port on 127.0.0.1.
+    /// The loopback address that it listens on, and nowhere else.
+    pub address: Ipv4Addr,
+    /// The clients' port.
     pub port: u16,
+    /// As many more as [`Engine::further_ports`] says.
+    pub ports: Vec<u16>,
     /// The password that clients must give.
     pub password: Password,
     /// The server's own settings that whoever starts it wants otherwise.
     pub settings: BTreeMap<String, String>,
+    /// Which of the nodes it is, from 0.
+    pub node: usize,
+    /// All nodes of its data store, itself among them.
+    pub nodes: Vec<Peer>,
+}
+
+/// Where a node listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its loopback address.
+    pub address: Ipv4Addr,
+    /// The clients' port.
+    pub port: u16,
+    /// The others.
+    pub ports: Vec<u16>,
+}
+
+/// Files that a server encrypts with; it can read them.
+#[derive(Debug)]
+pub struct Certificates<'a> {
+    /// The certificate, in PEM.
+    pub certificate: &'a Path,
+    /// Its key, in PEM.
+    pub key: &'a Path,
+    /// Both in one file, the key first.
+    pub both: &'a Path,
+    /// A free port, for servers that encrypt on one of its own.
+    pub port: u16,
+}
+
+/// What makes a server encrypt.
+#[derive(Debug)]
+pub struct Encryption {
+    /// Settings of it.
+    pub settings: Vec<(&'static str, String)>,
+    /// Whether it encrypts on a port of its own, the one that it was offered.
+    pub has_own_port: bool,
 }
 
 /// Files to write, then commands to run.
@@ -167,12 +297,18 @@ pub struct Invocation {
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<OsString>,
     pub(crate) input: PathBuf,
+    pub(crate) environment: Vec<(&'static str, OsString)>,
 }
 
 impl Invocation {
     /// A program without arguments and with nothing to read.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), arguments: Vec::new(), input: PathBuf::from("/dev/null") }
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+            input: PathBuf::from("/dev/null"),
+            environment: Vec::new(),
+        }
     }
 
     /// One more argument.
@@ -198,6 +334,13 @@ impl Invocation {
         self
     }
 
+    /// A variable of its environment. Nothing secret either: who runs as the same user can read it.
+    #[must_use]
+    pub fn environment(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
     /// What it reads from its standard input.
     #[must_use]
     pub fn input(mut self, path: &Path) -> Self {
@@ -208,6 +351,13 @@ impl Invocation {
 
 /// The programs in the first folder that has them all, or else each in the first that has it; the missing one otherwise.
 fn find_in(names: &[&'static str], folders: &[PathBuf]) -> Result<Installation, &'static str> {
+    let mut installation = find_programs(names, folders)?;
+    installation.version = version_of(&installation.server);
+    Ok(installation)
+}
+
+/// The same without their version, which needs one of them to be run.
+fn find_programs(names: &[&'static str], folders: &[PathBuf]) -> Result<Installation, &'static str> {
     let has_all = |folder: &&PathBuf| names.iter().all(|name| is_program(&folder.join(name)));
     let together = folders.iter().find(has_all);
     let mut programs = BTreeMap::new();
@@ -216,8 +366,7 @@ fn find_in(names: &[&'static str], folders: &[PathBuf]) -> Result<Installation, 
         programs.insert(name, places.find(|path| is_program(path)).ok_or(name)?);
     }
     let server = names.first().and_then(|name| programs.get(name)).cloned().ok_or("")?;
-    let version = version_of(&server);
-    Ok(Installation { programs, server, version })
+    Ok(Installation { programs, server, version: String::new(), folder: None })
 }
 
 fn is_program(path: &Path) -> bool {

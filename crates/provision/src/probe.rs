@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use crate::Process;
@@ -13,14 +13,30 @@ const ANSWER_TIMEOUT: Duration = Duration::from_millis(900);
 /// What a server log says in its own words when its port is taken: the text of EADDRINUSE in the C locale, which servers run in.
 pub(crate) const ADDRESS_IN_USE: &str = "Address already in use";
 
-/// A port on 127.0.0.1 that nobody listens on at this moment.
-pub(crate) fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+/// So many ports that nobody listens on at this moment, on any of the addresses, and other than `taken`.
+pub(crate) fn free_ports(addresses: &[Ipv4Addr], count: usize, taken: &[u16]) -> io::Result<Vec<u16>> {
+    /// More than this many in a row are taken by accident nowhere.
+    const ATTEMPTS_MAX: usize = 100;
+    let Some(first) = addresses.first() else { return Ok(Vec::new()) };
+    // They are held until all are found, so that they differ.
+    let (mut held, mut ports) = (Vec::new(), Vec::new());
+    for _ in 0..ATTEMPTS_MAX {
+        if ports.len() == count {
+            return Ok(ports);
+        }
+        let listener = TcpListener::bind((*first, 0))?;
+        let port = listener.local_addr()?.port();
+        held.push(listener);
+        if !taken.contains(&port) && addresses[1..].iter().all(|address| is_free(*address, port)) {
+            ports.push(port);
+        }
+    }
+    if ports.len() == count { Ok(ports) } else { Err(io::Error::from(io::ErrorKind::AddrInUse)) }
 }
 
-/// Whether a port on 127.0.0.1 could be listened on now.
-pub(crate) fn is_free(port: u16) -> bool {
-    TcpListener::bind(("127.0.0.1", port)).is_ok()
+/// Whether a port could be listened on now.
+pub(crate) fn is_free(address: Ipv4Addr, port: u16) -> bool {
+    TcpListener::bind((address, port)).is_ok()
 }
 
 /// Sends some bytes to a server and reads the first bytes of its answer.
@@ -75,9 +91,19 @@ mod tests {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         let current = Process::current().expect("/proc is there");
-        assert!(listens(current, port) && !is_free(port));
+        assert!(listens(current, port) && !is_free(Ipv4Addr::LOCALHOST, port));
         drop(listener);
         assert!(!listens(current, port));
+    }
+
+    #[test]
+    fn free_ports_differ() {
+        let addresses = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)];
+        let mut ports = free_ports(&addresses, 8, &[]).expect("there are some");
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 8);
+        assert!(addresses.iter().all(|address| is_free(*address, ports[0])));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -42,7 +43,13 @@ pub(crate) struct Record {
     pub(crate) owner: Option<Process>,
     pub(crate) supervisor: Option<Process>,
     pub(crate) server: Option<Process>,
+    /// Where it listens.
+    #[serde(default = "loopback")]
+    pub(crate) address: Ipv4Addr,
     pub(crate) port: u16,
+    /// The name of the nodes that it is one of, where it is.
+    #[serde(default)]
+    pub(crate) cluster: Option<String>,
     /// The throw-away folder.
     pub(crate) folder: PathBuf,
     /// The data folder that was given, which stays.
@@ -79,7 +86,17 @@ impl Instance {
         &self.record.url
     }
 
-    /// Its port on 127.0.0.1.
+    /// The name that it and the other nodes of its data store go by, where it has some.
+    pub fn cluster(&self) -> Option<&str> {
+        self.record.cluster.as_deref()
+    }
+
+    /// The loopback address that it listens on.
+    pub fn address(&self) -> Ipv4Addr {
+        self.record.address
+    }
+
+    /// Its port for clients.
     pub fn port(&self) -> u16 {
         self.record.port
     }
@@ -267,6 +284,11 @@ impl fmt::Debug for Instance {
             .field("folder", &self.record.folder)
             .finish_non_exhaustive()
     }
+}
+
+/// Of records that do not say.
+fn loopback() -> Ipv4Addr {
+    Ipv4Addr::LOCALHOST
 }
 
 /// What tells one start of the machine from another; empty where the kernel does not say.

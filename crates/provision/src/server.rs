@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Engine, Site};
+use crate::engine::{Engine, Peer, Site};
 use crate::error::IoContext;
 use crate::launch::{prepare, remove_transient_files, write_files};
 use crate::probe::{self, ADDRESS_IN_USE};
@@ -18,6 +18,9 @@ use crate::record::{FOLDER_PREFIX, Instance, LOG, Record, boot_id};
 use crate::supervisor::{Setting, Supervised};
 use crate::user::User;
 use crate::{Error, ErrorKind, Home, Password, Result};
+
+/// Where servers listen, unless they are told apart by their addresses.
+pub(crate) const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// How many free ports are tried: somebody else may take one between our look at it and the server's bind.
 const PORT_ATTEMPTS_MAX: usize = 5;
@@ -64,12 +67,14 @@ impl Server {
     /// `NotInstalled`; `Config` for options that cannot work; `InUse` for a name, port or folder; `StartFailed` with the end
     /// of its log. Nothing is left of a server that did not come up.
     pub fn start(engine: &'static dyn Engine, options: &Options) -> Result<Self> {
-        check(options)?;
-        let home = options.home.clone().map_or_else(Home::locate, Ok)?;
-        home.sweep()?;
-        let mut server = Self::create(engine, options, &home)?;
-        server.prepare(options.data.as_deref())?;
+        let home = enter(options)?;
+        let mut server = Self::create(engine, options, &home, Membership::alone()?)?;
+        let is_fresh = server.prepare(options.data.as_deref())?;
         server.come_up(options.port)?;
+        if is_fresh {
+            engine.settle(&[&server.site]).map_err(|error| server.with_log(&error))?;
+            server.leave_keepsake()?;
+        }
         Ok(server)
     }
 
@@ -88,9 +93,14 @@ impl Server {
         self.instance.url()
     }
 
-    /// Its port on 127.0.0.1.
+    /// Its port for clients.
     pub fn port(&self) -> u16 {
         self.instance.port()
+    }
+
+    /// What its engine was told about it.
+    pub fn site(&self) -> &Site {
+        &self.site
     }
 
     /// The number of its main process.
@@ -151,7 +161,12 @@ impl Server {
     }
 
     /// Takes name and folder. From here on, dropping it leaves nothing behind.
-    fn create(engine: &'static dyn Engine, options: &Options, home: &Home) -> Result<Self> {
+    pub(crate) fn create(
+        engine: &'static dyn Engine,
+        options: &Options,
+        home: &Home,
+        membership: Membership,
+    ) -> Result<Self> {
         let installation = engine.find(home)?;
         let user = User::for_servers();
         let data = options.data.as_deref().map(std::path::absolute).transpose().or_cannot(|| "use the data folder")?;
@@ -166,7 +181,8 @@ impl Server {
         user.own(folder.path())?;
         let unique = folder.path().file_name().unwrap_or_default().to_string_lossy();
         let name = options.name.clone().unwrap_or_else(|| unique[FOLDER_PREFIX.len()..].to_owned());
-        let password = Password::random()?;
+        let Membership { cluster, password, node, nodes } = membership;
+        let peer = nodes.get(node).cloned().unwrap_or(Peer { address: LOOPBACK, port: 0, ports: Vec::new() });
         let record = Record {
             name,
             engine: engine.name().to_owned(),
@@ -175,7 +191,9 @@ impl Server {
             owner: Process::current(),
             supervisor: None,
             server: None,
+            address: peer.address,
             port: 0,
+            cluster,
             folder: folder.path().to_owned(),
             data,
             password: password.expose().to_owned(),
@@ -187,22 +205,27 @@ impl Server {
             installation,
             data: folder.join("data"),
             folder,
-            port: 0,
+            address: peer.address,
+            port: peer.port,
+            ports: peer.ports,
             password,
             settings: options.settings.clone(),
+            node,
+            nodes,
         };
         Ok(Self { engine, instance, site, user, supervised: None, is_ours: true })
     }
 
-    /// Brings the data into being, unless a given folder has some of ours.
-    fn prepare(&mut self, given: Option<&Path>) -> Result<()> {
+    /// Brings the data into being, unless a given folder has some of ours; whether it did.
+    pub(crate) fn prepare(&mut self, given: Option<&Path>) -> Result<bool> {
         let keepsake = match given {
             None => None,
             Some(_) => self.enter_given_folder()?,
         };
         if let Some(keepsake) = keepsake {
             self.site.password = Password::kept(keepsake.password.clone());
-            return self.instance.update(|record| record.password = keepsake.password);
+            self.instance.update(|record| record.password = keepsake.password)?;
+            return Ok(false);
         }
         match fs::DirBuilder::new().mode(0o700).create(&self.site.data) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -212,10 +235,8 @@ impl Server {
         let log = self.site.folder.join(LOG);
         let plan = self.engine.preparation(&self.site);
         prepare(&plan, &self.setting(&log)).map_err(|error| self.with_log(&error))?;
-        if given.is_some() {
-            self.leave_keepsake()?;
-        }
-        self.forget_log()
+        self.forget_log()?;
+        Ok(true)
     }
 
     /// Turns to a given folder's data. What is known of it, or `None` where it has none yet.
@@ -248,9 +269,9 @@ impl Server {
         Ok(Some(keepsake))
     }
 
-    /// Written last: data without it was not finished.
-    fn leave_keepsake(&self) -> Result<()> {
-        let folder = self.instance.data().expect("prepare was given it");
+    /// Written last, into a folder that was given: data without it was not finished.
+    pub(crate) fn leave_keepsake(&self) -> Result<()> {
+        let Some(folder) = self.instance.data() else { return Ok(()) };
         let keepsake =
             Keepsake { engine: self.engine.name().to_owned(), password: self.site.password.expose().to_owned() };
         let text = serde_json::to_vec_pretty(&keepsake).expect("two strings");
@@ -262,17 +283,25 @@ impl Server {
 
     /// Starts the server on a fixed port, or on free ones until one is still free when the server takes it.
     fn come_up(&mut self, port: Option<u16>) -> Result<()> {
+        let (address, count) = (self.site.address, self.engine.further_ports());
+        let take = |site: &mut Site, port: u16| {
+            let further = probe::free_ports(&[address], count, &[port]).or_cannot(|| "find free ports")?;
+            (site.port, site.ports) = (port, further);
+            site.nodes = vec![Peer { address, port, ports: site.ports.clone() }];
+            Ok::<(), Error>(())
+        };
         if let Some(port) = port {
-            if !probe::is_free(port) {
+            if !probe::is_free(address, port) {
                 return Err(Error::new(ErrorKind::InUse, format!("port {port} on 127.0.0.1 is in use"))
                     .with_hint("give another port, or none to have a free one chosen"));
             }
-            self.site.port = port;
+            take(&mut self.site, port)?;
             return self.launch();
         }
         let mut attempt = 1;
         loop {
-            self.site.port = probe::free_port().or_cannot(|| "find a free port")?;
+            let free = probe::free_ports(&[address], 1, &[]).or_cannot(|| "find a free port")?;
+            take(&mut self.site, free[0])?;
             let result = self.launch();
             let is_taken = result.is_err() && self.log_tail().contains(ADDRESS_IN_USE);
             if !is_taken || attempt == PORT_ATTEMPTS_MAX {
@@ -284,7 +313,13 @@ impl Server {
     }
 
     /// Starts the server on the site's port and waits until it serves clients.
-    fn launch(&mut self) -> Result<()> {
+    pub(crate) fn launch(&mut self) -> Result<()> {
+        self.spawn()?;
+        self.await_ready()
+    }
+
+    /// Starts the server on the site's port.
+    pub(crate) fn spawn(&mut self) -> Result<()> {
         if let Some(mut earlier) = self.supervised.take() {
             earlier.end();
         }
@@ -303,8 +338,16 @@ impl Server {
             (record.server, record.supervisor) = (server, supervisor);
             (record.port, record.url) = (port, url);
         })?;
-        await_ready(self.engine, supervised, port).map_err(|error| self.with_log(&error))?;
-        remove_transient_files(&plan.files)
+        Ok(())
+    }
+
+    /// Waits until it serves clients.
+    pub(crate) fn await_ready(&mut self) -> Result<()> {
+        let address = SocketAddr::from((self.site.address, self.site.port));
+        if let Some(supervised) = self.supervised.as_mut() {
+            await_ready(self.engine, supervised, address).map_err(|error| self.with_log(&error))?;
+        }
+        remove_transient_files(&self.engine.launch(&self.site).files)
     }
 
     /// What comes next must not be told with what went before.
@@ -323,7 +366,7 @@ impl Server {
     }
 
     /// A failure and what the server's log says of it.
-    fn with_log(&self, error: &Error) -> Error {
+    pub(crate) fn with_log(&self, error: &Error) -> Error {
         let log = self.log_tail();
         let mut text = format!("{} did not start: {error}", self.engine.title());
         if !log.trim().is_empty() {
@@ -357,6 +400,26 @@ impl Drop for Server {
     }
 }
 
+/// A server's place among the nodes of its data store.
+#[derive(Clone)]
+pub(crate) struct Membership {
+    /// The name of the whole, where there are several nodes.
+    pub(crate) cluster: Option<String>,
+    /// The password, which is the same for all of them.
+    pub(crate) password: Password,
+    /// Which it is, from 0.
+    pub(crate) node: usize,
+    /// All of them; empty where that is not decided yet.
+    pub(crate) nodes: Vec<Peer>,
+}
+
+impl Membership {
+    /// The only one.
+    fn alone() -> Result<Self> {
+        Ok(Self { cluster: None, password: Password::random()?, node: 0, nodes: Vec::new() })
+    }
+}
+
 /// What is left in a given data folder, readable by its user alone.
 #[derive(Serialize, Deserialize)]
 struct Keepsake {
@@ -365,14 +428,13 @@ struct Keepsake {
 }
 
 /// Waits until the server is what listens on its port and answers there.
-fn await_ready(engine: &dyn Engine, supervised: &mut Supervised, port: u16) -> Result<()> {
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
+fn await_ready(engine: &dyn Engine, supervised: &mut Supervised, address: SocketAddr) -> Result<()> {
     let timeout: Duration = engine.ready_timeout();
     let mut ended = None;
     let is_settled = wait_until(Instant::now() + timeout, || {
         ended = supervised.ended();
         // Who answers must be the server itself: the password goes to whoever listens there.
-        let is_ready = |server| probe::listens(server, port) && engine.is_ready(address).unwrap_or(false);
+        let is_ready = |server| probe::listens(server, address.port()) && engine.is_ready(address).unwrap_or(false);
         ended.is_some() || supervised.process().is_some_and(is_ready)
     });
     match (ended, is_settled) {
@@ -382,6 +444,14 @@ fn await_ready(engine: &dyn Engine, supervised: &mut Supervised, port: u16) -> R
             Err(Error::new(ErrorKind::StartFailed, format!("it was not ready within {} s", timeout.as_secs())))
         }
     }
+}
+
+/// Checks options, and removes what dead owners left; the home that they mean.
+pub(crate) fn enter(options: &Options) -> Result<Home> {
+    check(options)?;
+    let home = options.home.clone().map_or_else(Home::locate, Ok)?;
+    home.sweep()?;
+    Ok(home)
 }
 
 /// Refuses options that would be misread by a server's command line or configuration file.

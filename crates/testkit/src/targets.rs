@@ -2,11 +2,11 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use provision::{Engine, Error, Home};
+use provision::{Certificates, Effort, Engine, Error, Home};
 use store::{Capability, Driver};
 use tempfile::TempDir;
 
@@ -31,6 +31,8 @@ pub struct Missing {
     pub name: &'static str,
     /// What is not there, and how to get it.
     pub reason: String,
+    /// Whether it could be there within minutes, so that its absence is a failure where everything is required.
+    pub is_quick: bool,
 }
 
 /// A target, which may be a server that is not started before its URL is asked for.
@@ -83,7 +85,11 @@ impl TestTarget {
             Way::Reactor => format!("{}_by_reactor", self.name),
             Way::Encrypted => format!("{}_encrypted", self.name),
         };
-        matches!(self.place, Place::Engine(_)).then(|| Self { name, place: self.place.clone(), way })
+        let is_possible = match self.place {
+            Place::Engine(engine) => way != Way::Encrypted || can_encrypt(engine),
+            Place::Embedded(_) | Place::File { .. } | Place::Given(_) => false,
+        };
+        is_possible.then(|| Self { name, place: self.place.clone(), way })
     }
 
     fn usual(name: &str, place: Place) -> Self {
@@ -153,7 +159,8 @@ pub fn targets(driver: &dyn Driver) -> Targets {
             Ok(_) => targets.available.push(TestTarget::usual(engine.name(), Place::Engine(*engine))),
             Err(error) => {
                 let hint = error.hint().map(|hint| format!("; hint: {hint}")).unwrap_or_default();
-                targets.missing.push(Missing { name: engine.name(), reason: format!("{error}{hint}") });
+                let is_quick = engine.origin().effort() == Effort::Minutes;
+                targets.missing.push(Missing { name: engine.name(), reason: format!("{error}{hint}"), is_quick });
             }
         }
     }
@@ -162,6 +169,12 @@ pub fn targets(driver: &dyn Driver) -> Targets {
         targets.available.push(TestTarget::usual("given", Place::Given(url)));
     }
     targets
+}
+
+/// Whether an engine's servers can encrypt.
+fn can_encrypt(engine: &dyn Engine) -> bool {
+    let none = Path::new("");
+    engine.encryption(&Certificates { certificate: none, key: none, both: none, port: 0 }).is_some()
 }
 
 /// The path of a file that does not exist, in a folder that goes with [`remove_files`].

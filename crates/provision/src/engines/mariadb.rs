@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::engine::{ACCOUNT, Engine, Invocation, Plan, PlanFile, Site};
+use crate::engine::{ACCOUNT, Certificates, Encryption, Engine, Invocation, Plan, PlanFile, Site};
+use crate::origin::Origin;
 use crate::probe;
 
 /// Modest memory, so that several servers fit beside each other. As many clients as the other engines take.
@@ -35,12 +36,17 @@ impl Engine for MariaDb {
         "GPL-2.0-only"
     }
 
-    fn debian_packages(&self) -> &'static [&'static str] {
-        &["mariadb-server"]
+    fn origin(&self) -> Origin {
+        Origin::Debian(&["mariadb-server"])
     }
 
     fn programs(&self) -> &'static [&'static str] {
         &["mariadbd", "mariadb-install-db"]
+    }
+
+    fn encryption(&self, certificates: &Certificates<'_>) -> Option<Encryption> {
+        let [certificate, key] = [certificates.certificate, certificates.key].map(|path| path.display().to_string());
+        Some(Encryption { settings: vec![("ssl-cert", certificate), ("ssl-key", key)], has_own_port: false })
     }
 
     fn preparation(&self, site: &Site) -> Plan {

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::engine::{ACCOUNT, Engine, Invocation, Plan, PlanFile, Site, StopSignal};
+use crate::engine::{ACCOUNT, Certificates, Encryption, Engine, Invocation, Plan, PlanFile, Site, StopSignal};
+use crate::origin::Origin;
 use crate::probe;
 
 /// Where Debian and its kin keep one folder for each major version.
@@ -49,8 +50,8 @@ impl Engine for Postgres {
         "PostgreSQL"
     }
 
-    fn debian_packages(&self) -> &'static [&'static str] {
-        &["postgresql"]
+    fn origin(&self) -> Origin {
+        Origin::Debian(&["postgresql"])
     }
 
     fn programs(&self) -> &'static [&'static str] {
@@ -60,6 +61,12 @@ impl Engine for Postgres {
     fn folders(&self) -> Vec<PathBuf> {
         let versions = std::fs::read_dir(VERSIONS_FOLDER).into_iter().flatten().flatten();
         newest_first(versions.map(|entry| entry.path()).collect())
+    }
+
+    fn encryption(&self, certificates: &Certificates<'_>) -> Option<Encryption> {
+        let [certificate, key] = [certificates.certificate, certificates.key].map(|path| path.display().to_string());
+        let settings = vec![("ssl", "on".to_owned()), ("ssl_cert_file", certificate), ("ssl_key_file", key)];
+        Some(Encryption { settings, has_own_port: false })
     }
 
     fn preparation(&self, site: &Site) -> Plan {

@@ -5,7 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::engine::{Engine, Invocation, Plan, PlanFile, Site};
+use crate::engine::{Certificates, Encryption, Engine, Invocation, Plan, PlanFile, Site};
+use crate::origin::Origin;
 use crate::probe;
 
 /// Redis reads a file that only it can read: its arguments, which everybody can, would show the password.
@@ -43,12 +44,23 @@ impl Engine for Redis {
         "BSD-3-Clause"
     }
 
-    fn debian_packages(&self) -> &'static [&'static str] {
-        &["redis-server"]
+    fn origin(&self) -> Origin {
+        Origin::Debian(&["redis-server"])
     }
 
     fn programs(&self) -> &'static [&'static str] {
         &["redis-server"]
+    }
+
+    fn encryption(&self, certificates: &Certificates<'_>) -> Option<Encryption> {
+        let [certificate, key] = [certificates.certificate, certificates.key].map(|path| path.display().to_string());
+        let settings = vec![
+            ("tls-port", certificates.port.to_string()),
+            ("tls-cert-file", certificate),
+            ("tls-key-file", key),
+            ("tls-auth-clients", "no".to_owned()),
+        ];
+        Some(Encryption { settings, has_own_port: true })
     }
 
     fn preparation(&self, _site: &Site) -> Plan {

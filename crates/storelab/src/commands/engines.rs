@@ -1,10 +1,8 @@
 //! `storelab engines`: throw-away servers on this machine.
 
-use std::path::PathBuf;
+use provision::{Cluster, ENGINES, Effort, Engine, EngineStatus, Home, Options};
 
-use provision::{ENGINES, EngineStatus, Home, Options, Server};
-
-use crate::cli::EnginesCommand;
+use crate::cli::{EnginesCommand, UpArguments};
 use crate::exit::Exit;
 use crate::terminal::{data, json, table, table_text, talk};
 
@@ -18,8 +16,8 @@ pub(crate) fn run(command: EnginesCommand) -> anyhow::Result<Exit> {
     }
     match command {
         EnginesCommand::List(arguments) => list(&home, arguments.json),
-        EnginesCommand::Install { name } => install(&home, &name),
-        EnginesCommand::Up { name, port, data, set } => up(&name, port, data, set),
+        EnginesCommand::Install { name, builds } => install(&home, &name, builds),
+        EnginesCommand::Up(arguments) => up(arguments),
         EnginesCommand::Down { name } => down(&home, &name),
     }
 }
@@ -35,11 +33,15 @@ fn list(home: &Home, as_json: bool) -> anyhow::Result<Exit> {
                 "licence": status.engine.licence(),
                 "installed": status.installation.is_ok(),
                 "version": status.installation.as_ref().ok().map(|installation| installation.version().to_owned()),
-                "packages": status.engine.debian_packages(),
+                "from": status.engine.origin().text(),
+                "takes_long": status.engine.origin().effort() == Effort::Long,
+                "nodes_max": status.engine.nodes().end(),
             })).collect::<Vec<_>>(),
             "running": running.iter().map(|instance| serde_json::json!({
                 "name": instance.name(),
                 "engine": instance.engine(),
+                "cluster": instance.cluster(),
+                "address": instance.address(),
                 "version": instance.version(),
                 // Nought while the server is being prepared.
                 "port": Some(instance.port()).filter(|port| *port > 0),
@@ -49,13 +51,21 @@ fn list(home: &Home, as_json: bool) -> anyhow::Result<Exit> {
         }))?;
         return Ok(Exit::Ok);
     }
-    let mut rows = table(["ENGINE", "INSTALLED", "LICENCE", "HOW TO GET IT"]);
+    let mut rows = table(["ENGINE", "INSTALLED", "LICENCE", "NODES", "FROM", "HOW TO GET IT"]);
     for EngineStatus { engine, installation } in engines {
         let (installed, how) = match &installation {
             Ok(installation) => (installation.version().to_owned(), String::new()),
             Err(error) => ("no".to_owned(), error.hint().unwrap_or_default().to_owned()),
         };
-        rows.add_row([engine.name().to_owned(), installed, engine.licence().to_owned(), how]);
+        let nodes = match engine.nodes().into_inner() {
+            (first, last) if first == last => first.to_string(),
+            (first, last) => format!("{first}–{last}"),
+        };
+        let from = match engine.origin().effort() {
+            Effort::Minutes => engine.origin().text(),
+            Effort::Long => format!("{} (built, takes long)", engine.origin().text()),
+        };
+        rows.add_row([engine.name().to_owned(), installed, engine.licence().to_owned(), nodes, from, how]);
     }
     data(&table_text(&rows));
     if !running.is_empty() {
@@ -74,27 +84,47 @@ fn list(home: &Home, as_json: bool) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-fn install(home: &Home, name: &str) -> anyhow::Result<Exit> {
-    let engines = if name == ALL { ENGINES.to_vec() } else { vec![provision::engine(name)?] };
-    for engine in engines {
-        let installation = provision::install(engine, home, talk)?;
-        data(&format!("{} {} ({})", engine.name(), installation.version(), engine.licence()));
+/// All of them: one that cannot be installed does not keep the others from it.
+fn install(home: &Home, name: &str, builds: bool) -> anyhow::Result<Exit> {
+    if name != ALL {
+        return install_one(provision::engine(name)?, home).map(|()| Exit::Ok);
     }
-    Ok(Exit::Ok)
+    let wanted = ENGINES.iter().filter(|engine| builds || engine.origin().effort() == Effort::Minutes);
+    let mut failed = Vec::new();
+    for engine in wanted {
+        if let Err(error) = install_one(*engine, home) {
+            talk(&format!("{}: {error:#}", engine.name()));
+            failed.push(engine.name());
+        }
+    }
+    if failed.is_empty() {
+        return Ok(Exit::Ok);
+    }
+    Err(anyhow::anyhow!("not installed: {}", failed.join(", ")))
 }
 
-fn up(name: &str, port: Option<u16>, folder: Option<PathBuf>, set: Vec<(String, String)>) -> anyhow::Result<Exit> {
-    let engine = provision::engine(name)?;
+fn install_one(engine: &'static dyn Engine, home: &Home) -> anyhow::Result<()> {
+    let installation = provision::install(engine, home, talk)?;
+    data(&format!("{} {} ({})", engine.name(), installation.version(), engine.licence()));
+    Ok(())
+}
+
+fn up(arguments: UpArguments) -> anyhow::Result<Exit> {
+    let engine = provision::engine(&arguments.name)?;
     let options = Options {
         name: Some(engine.name().to_owned()),
-        port,
-        data: folder,
-        settings: set.into_iter().collect(),
+        port: arguments.port,
+        data: arguments.data,
+        settings: arguments.set.into_iter().collect(),
         home: None,
     };
-    let instance = Server::start(engine, &options)?.detach()?;
-    talk(&format!("{} {} runs until `storelab engines down {}`", engine.title(), instance.version(), instance.name()));
-    data(instance.url());
+    let cluster = Cluster::start(engine, arguments.nodes, &options)?;
+    let url = cluster.url();
+    let instances = cluster.detach()?;
+    let version = instances.first().map_or("", provision::Instance::version);
+    let nodes = if instances.len() > 1 { format!(" with {} nodes", instances.len()) } else { String::new() };
+    talk(&format!("{} {version}{nodes} runs until `storelab engines down {}`", engine.title(), engine.name()));
+    data(&url);
     Ok(Exit::Ok)
 }
 
@@ -102,7 +132,10 @@ fn down(home: &Home, name: &str) -> anyhow::Result<Exit> {
     let instances = if name == ALL {
         home.instances()?.into_iter().filter(provision::Instance::is_detached).collect()
     } else {
-        vec![home.instance(name)?]
+        // A name is that of one server or of all nodes of a data store; those that joined go first.
+        let all = home.instances()?;
+        let nodes: Vec<_> = all.into_iter().filter(|instance| instance.cluster() == Some(name)).rev().collect();
+        if nodes.is_empty() { vec![home.instance(name)?] } else { nodes }
     };
     for instance in instances {
         if !instance.is_detached() {

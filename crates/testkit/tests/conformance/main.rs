@@ -36,6 +36,9 @@ const THREADS_MAX: usize = 4;
 /// Drivers that keep nothing on purpose: what they are asked to keep cannot be looked at.
 const KEEPS_NOTHING: &[&str] = &["null"];
 
+/// Drivers over a client library, whose connections the runtime polls.
+const CLIENT_LIBRARIES: &[&str] = &["cassandra", "dynamodb", "elasticsearch", "influxdb", "mongodb"];
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     let threads = arguments.test_threads.unwrap_or(THREADS_MAX);
@@ -53,7 +56,8 @@ fn trials() -> Vec<Trial> {
         let targets = testkit::targets(driver);
         for target in &targets.available {
             trials.extend(sentences(driver).into_iter().map(|sentence| sentence.trial(driver, target)));
-            for other in [Way::Reactor, Way::Encrypted].into_iter().filter_map(|way| target.by(way)) {
+            let ways: &[Way] = if speaks_wire(driver) { &[Way::Reactor, Way::Encrypted] } else { &[Way::Encrypted] };
+            for other in ways.iter().filter_map(|way| target.by(*way)) {
                 trials.extend(sentences_of_sessions(driver).into_iter().map(|sentence| sentence.trial(driver, &other)));
             }
         }
@@ -62,6 +66,11 @@ fn trials() -> Vec<Trial> {
         }
     }
     trials
+}
+
+/// Whether the driver speaks the wire by itself, and so through a thread's reactor.
+fn speaks_wire(driver: &dyn Driver) -> bool {
+    !CLIENT_LIBRARIES.contains(&driver.name())
 }
 
 /// All that the contract says about a driver with these capabilities.
