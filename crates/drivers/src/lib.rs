@@ -42,7 +42,7 @@ pub static DRIVERS: &[&dyn Driver] = &[
     &mysql::MySql,
     &null::Null,
     #[cfg(feature = "postgres")]
-    &postgres::Postgres,
+    &postgres::Postgres(&postgres::POSTGRES),
     #[cfg(feature = "redis")]
     &redis::Redis,
     #[cfg(feature = "sqlite")]

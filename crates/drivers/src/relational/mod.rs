@@ -14,7 +14,7 @@ mod tables;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use store::{Dataset, Error, Outcome, Request, Result, StatementId, Value};
+use store::{Dataset, Error, Operation, Outcome, Request, Result, StatementId, Value};
 
 pub(crate) use operations::OPERATIONS;
 
@@ -27,6 +27,8 @@ pub(crate) use crate::rows::{Parameters, RowBuffer, Shape};
 /// and `{ns}` is the namespace: `{ns}_documents` becomes `storelab_x_documents`.
 #[derive(Debug)]
 pub(crate) struct Dialect {
+    /// What it can do, of [`OPERATIONS`].
+    pub(crate) operations: &'static [Operation],
     /// How parameters are written. [`Plan::text`] and [`Link::run`] get them as written here.
     pub(crate) placeholder: Placeholder,
     /// Keeps other processes from changing the manifest until `unlock`: an advisory lock of the session, or a
