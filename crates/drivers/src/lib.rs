@@ -2,6 +2,8 @@
 //!
 //! **The only crate that depends on database client libraries** (`results` uses `SQLite` for its own storage).
 
+#[cfg(feature = "cockroachdb")]
+mod cockroachdb;
 #[cfg(feature = "lane")]
 mod contents;
 #[cfg(all(test, any(feature = "postgres", feature = "redis")))]
@@ -37,6 +39,8 @@ use store::{Driver, Error, Result, Target, did_you_mean};
 
 /// Every data store that this build can reach, alphabetic. Help texts, tables, routes and the test matrix derive from it.
 pub static DRIVERS: &[&dyn Driver] = &[
+    #[cfg(feature = "cockroachdb")]
+    &postgres::Postgres(&cockroachdb::COCKROACHDB),
     &memory::Memory,
     #[cfg(feature = "mysql")]
     &mysql::MySql,

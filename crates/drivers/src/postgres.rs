@@ -33,6 +33,11 @@ use ::store::{
 };
 
 use self::address::url_from_environment;
+#[cfg(feature = "cockroachdb")]
+pub(crate) use self::address::{
+    APPLICATION_NAME_OPTION, BALANCE_OPTION, CONNECT_TIMEOUT_OPTION, NODES_OPTION, SERVER_OPTION, SSL_OPTION,
+    STATEMENT_TIMEOUT_OPTION,
+};
 pub(crate) use self::product::{POSTGRES, Product};
 
 /// The driver of one product that speaks the protocol.

@@ -1,13 +1,13 @@
 //! What one product that speaks the protocol has otherwise than another.
 
-use ::store::TargetOption;
+use ::store::{Result, Target, TargetOption};
 
 use super::address::{
     APPLICATION_NAME_OPTION, BALANCE_OPTION, CONNECT_TIMEOUT_OPTION, ISOLATION_OPTION, NODES_OPTION, SERVER_OPTION,
     SESSION_OPTION, SSL_OPTION, STATEMENT_TIMEOUT_OPTION,
 };
 use super::dialect::DIALECT;
-use crate::relational::Dialect;
+use crate::relational::{Choices, Dialect};
 use crate::tls::{TLS_CA_OPTION, TLS_OPTION};
 
 /// A product that speaks the protocol.
@@ -32,6 +32,8 @@ pub(crate) struct Product {
     pub(crate) options: &'static [TargetOption],
     /// What it writes otherwise.
     pub(crate) dialect: &'static Dialect,
+    /// What a target's URL wants otherwise than the dialect has it.
+    pub(crate) choices: fn(&Target) -> Result<Choices>,
     /// Settings of our sessions that are not for the URL to say: names and values.
     pub(crate) session: &'static [(&'static str, &'static str)],
     /// Run on each connection that loads rows; empty where there is nothing to be said.
@@ -79,6 +81,7 @@ pub(crate) static POSTGRES: Product = Product {
         TLS_CA_OPTION,
     ],
     dialect: &DIALECT,
+    choices: |_| Ok(Choices::default()),
     session: &[],
     // A load is made durable as a whole when it is finished, not batch by batch.
     load: "SELECT set_config('synchronous_commit', 'off', false)",

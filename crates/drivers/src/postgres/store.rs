@@ -18,7 +18,7 @@ use super::product::Product;
 use super::role::Standing;
 use super::session::PostgresSession;
 use crate::relational::load::{self, Batches};
-use crate::relational::{Dialect, Link, Plan, RowBuffer, manifest};
+use crate::relational::{Choices, Dialect, Link, Plan, RowBuffer, manifest};
 
 /// How long a standby may take to have what was loaded.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_mins(2);
@@ -28,6 +28,7 @@ const CATCH_UP_PAUSE: Duration = Duration::from_millis(20);
 /// A server, or several that are one store.
 pub(super) struct PostgresStore {
     address: Address,
+    choices: Choices,
     /// For [`counters`](Store::counters), with the runtime that drives it: on another one it would never wake.
     counting: Mutex<Option<(runtime::Id, Counting)>>,
 }
@@ -36,8 +37,9 @@ impl PostgresStore {
     /// Reaches the server and checks that it lets us in.
     pub(super) async fn connect(product: &'static Product, target: &Target) -> Result<Self> {
         let address = Address::of(product, target)?;
+        let choices = (product.choices)(target)?;
         Connection::open(&address).await?;
-        Ok(Self { address, counting: Mutex::new(None) })
+        Ok(Self { address, choices, counting: Mutex::new(None) })
     }
 
     fn dialect(&self) -> &'static Dialect {
@@ -163,8 +165,8 @@ fn version_of(parameter: &str, function: &str) -> String {
 impl Store for PostgresStore {
     fn session<'a>(&'a self, spec: SessionSpec<'a>) -> LocalBoxFuture<'a, Result<Box<dyn Session>>> {
         Box::pin(async move {
+            let plan = Plan::new(self.dialect(), spec.dataset).with(&self.choices)?;
             let connection = Connection::open(&self.address).await?.settle()?;
-            let plan = Plan::new(self.dialect(), spec.dataset);
             Ok(Box::new(PostgresSession::new(connection, plan, spec.depth)) as Box<dyn Session>)
         })
     }
@@ -178,11 +180,11 @@ impl Store for PostgresStore {
     }
 
     fn load_state<'a>(&'a self, dataset: &'a Dataset) -> LocalBoxFuture<'a, Result<LoadState>> {
-        Box::pin(async move { load::state(&mut self.work().await?, self.dialect(), dataset).await })
+        Box::pin(async move { load::state_as(&mut self.work().await?, self.dialect(), &self.choices, dataset).await })
     }
 
     fn create<'a>(&'a self, dataset: &'a Dataset) -> LocalBoxFuture<'a, Result<()>> {
-        Box::pin(async move { load::create(&mut self.work().await?, self.dialect(), dataset).await })
+        Box::pin(async move { load::create_as(&mut self.work().await?, self.dialect(), &self.choices, dataset).await })
     }
 
     fn load<'a>(
@@ -197,7 +199,9 @@ impl Store for PostgresStore {
 
     fn finish_load<'a>(&'a self, dataset: &'a Dataset) -> LocalBoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            load::finish(&mut self.work().await?, self.dialect(), dataset).await?;
+            let mut connection = self.work().await?;
+            load::finish(&mut connection, self.dialect(), dataset).await?;
+            load::await_reads(&mut connection, self.dialect(), &self.choices, dataset).await?;
             self.catch_up().await
         })
     }

@@ -88,6 +88,11 @@ pub(super) fn text(dialect: &Dialect, contents: &Contents, statement: usize) -> 
     in_namespace(&template, &contents.namespace)
 }
 
+/// Whether a statement reads and does nothing else, and is in no transaction.
+pub(super) fn only_reads(statement: usize) -> bool {
+    matches!(statement, SELECT | JOIN | WINDOW | JSON | FULLTEXT)
+}
+
 /// Runs an operation on a row and verifies its answer.
 pub(super) async fn run<S: Statements>(
     contents: &Contents,
