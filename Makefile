@@ -45,6 +45,12 @@ engines-all: compiler ## Install all servers, those too that are built from sour
 test-engines: engines-all ## Install all servers, and run the conformance suite over every one of them.
 	$(CARGO) test -p testkit --test conformance
 
+.PHONY: docs-stores
+docs-stores: engines-all ## Write docs/stores.md: what the drivers say of themselves, and what the suite says of every engine.
+	matrix="$$(mktemp)" && STORELAB_MATRIX="$$matrix" $(CARGO) test -q -p testkit --test conformance && \
+	{ $(STORELAB) stores --markdown && printf '\n## What was tested\n\n' && cat "$$matrix"; } > docs/stores.md; \
+	code=$$?; rm -f "$$matrix"; exit $$code
+
 .PHONY: bench-peers
 bench-peers: compiler engines ## Measure Storelab against other load generators, in turn on the same servers, and write the results.
 	@missing=; for program in sysbench redis-benchmark python3; do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
@@ -57,6 +63,11 @@ bench-peers: compiler engines ## Measure Storelab against other load generators,
 	$(CARGO) build --release --package storelab --package peers
 	$${CARGO_TARGET_DIR:-target}/release/peers --storelab $${CARGO_TARGET_DIR:-target}/release/storelab \
 	  $(if $(BENCH_ARGS),$(BENCH_ARGS),--json docs/benchmarks.json --docs docs/benchmarks.md)
+
+.PHONY: bench-stores
+bench-stores: compiler ## Run YCSB B on every installed store, one after another, and write the report of all side by side.
+	$(CARGO) build --release --package storelab
+	$(CARGO) xtask bench-stores $${CARGO_TARGET_DIR:-target}/release/storelab
 
 .PHONY: bench-instructions
 bench-instructions: compiler ## Count the instructions of an operation and compare them with the expected; ACCEPT=1 takes them over.

@@ -2,7 +2,7 @@
 //!
 //! - `product`: what one product has otherwise than another.
 //! - `address`: where servers are and how they are entered; `role`: which of several will do; `connection`: entering one,
-//!   and asking one thing at a time.
+//!   and asking one thing at a time; `scram`: how passwords are proven.
 //! - `message`: the protocol's messages; `value`: what is in them; `statement`: prepared statements; `error`: refusals.
 //! - `session`: the hot path; `lane`: the operations, which may take several round trips, on the same connection.
 //! - `store`: what is made, loaded and dropped; `counting`: what servers count; `dialect`: what is written differently from other products.
@@ -19,6 +19,7 @@ mod lane;
 mod message;
 mod product;
 mod role;
+mod scram;
 mod session;
 mod statement;
 mod store;

@@ -1,5 +1,6 @@
 //! Every kind of server that can be started: one file each, one line in [`ENGINES`].
 
+mod cockroachdb;
 mod mariadb;
 mod postgres;
 mod redis;
@@ -7,7 +8,8 @@ mod redis;
 use crate::{Engine, Error, ErrorKind, Result};
 
 /// Every kind of server, alphabetic. Help texts, tables and test matrices derive from it.
-pub static ENGINES: &[&dyn Engine] = &[&mariadb::MariaDb, &postgres::Postgres, &redis::Redis];
+pub static ENGINES: &[&dyn Engine] =
+    &[&cockroachdb::CockroachDb, &mariadb::MariaDb, &postgres::Postgres, &redis::Redis];
 
 /// The engine of a name.
 ///

@@ -15,7 +15,7 @@ use crate::launch::{prepare, remove_transient_files, write_files};
 use crate::probe::{self, ADDRESS_IN_USE};
 use crate::process::{Process, wait_until};
 use crate::record::{FOLDER_PREFIX, Instance, LOG, Record, boot_id};
-use crate::supervisor::{Setting, Supervised};
+use crate::supervisor::{Container, Setting, Supervised};
 use crate::user::User;
 use crate::{Error, ErrorKind, Home, Password, Result};
 
@@ -76,6 +76,13 @@ impl Server {
             server.leave_keepsake()?;
         }
         Ok(server)
+    }
+
+    /// Lets it know where the data of nodes is that were prepared before it.
+    pub(crate) fn meet(&mut self, earlier: &[Self]) {
+        for (peer, server) in self.site.nodes.iter_mut().zip(earlier) {
+            peer.data.clone_from(&server.site.data);
+        }
     }
 
     /// What can also be known and done without having started it.
@@ -182,7 +189,12 @@ impl Server {
         let unique = folder.path().file_name().unwrap_or_default().to_string_lossy();
         let name = options.name.clone().unwrap_or_else(|| unique[FOLDER_PREFIX.len()..].to_owned());
         let Membership { cluster, password, node, nodes } = membership;
-        let peer = nodes.get(node).cloned().unwrap_or(Peer { address: LOOPBACK, port: 0, ports: Vec::new() });
+        let peer = nodes.get(node).cloned().unwrap_or(Peer {
+            address: LOOPBACK,
+            port: 0,
+            ports: Vec::new(),
+            data: PathBuf::new(),
+        });
         let record = Record {
             name,
             engine: engine.name().to_owned(),
@@ -287,7 +299,7 @@ impl Server {
         let take = |site: &mut Site, port: u16| {
             let further = probe::free_ports(&[address], count, &[port]).or_cannot(|| "find free ports")?;
             (site.port, site.ports) = (port, further);
-            site.nodes = vec![Peer { address, port, ports: site.ports.clone() }];
+            site.nodes = vec![Peer { address, port, ports: site.ports.clone(), data: site.data.clone() }];
             Ok::<(), Error>(())
         };
         if let Some(port) = port {
@@ -362,7 +374,15 @@ impl Server {
     }
 
     fn setting<'a>(&'a self, log: &'a Path) -> Setting<'a> {
-        Setting { user: self.user, stop_signal: self.engine.stop_signal(), folder: &self.site.folder, log }
+        let container = self.site.installation.image().map(|image| Container {
+            image,
+            name: self.site.folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            folders: [&*self.site.folder, &*self.site.data]
+                .into_iter()
+                .filter(|folder| *folder == self.site.folder || !folder.starts_with(&self.site.folder))
+                .collect(),
+        });
+        Setting { user: self.user, stop_signal: self.engine.stop_signal(), folder: &self.site.folder, log, container }
     }
 
     /// A failure and what the server's log says of it.

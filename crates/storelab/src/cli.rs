@@ -35,10 +35,10 @@ pub(crate) enum Command {
     Runs(RunsArguments),
     /// Show a run.
     Show(ShowArguments),
-    /// Write a run's report: one HTML file that needs nothing else.
+    /// Write a run's report, or that of several side by side: one HTML file that needs nothing else.
     Report(ReportArguments),
     /// List the data stores that can be reached, with what each can do.
-    Stores(ListArguments),
+    Stores(StoresArguments),
     /// List the workloads with their variants and parameters.
     Workloads(ListArguments),
     /// Install, start, stop and list throw-away servers on this machine.
@@ -268,8 +268,9 @@ pub(crate) struct ShowArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReportArguments {
-    /// A run: its id or the end of it, its name, or `last`.
-    pub(crate) run: String,
+    /// A run: its id or the end of it, its name, or `last`. Several are shown side by side.
+    #[arg(required = true, value_name = "RUN")]
+    pub(crate) runs: Vec<String>,
 
     /// Where to write it.
     #[arg(long, short, value_name = "FILE", default_value = "report.html")]
@@ -334,4 +335,15 @@ pub(crate) struct UpArguments {
     /// A setting of the server, by its own name.
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) set: Vec<(String, String)>,
+}
+
+/// What `storelab stores` takes.
+#[derive(Debug, Args)]
+pub(crate) struct StoresArguments {
+    /// Write one JSON document.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the documentation's page.
+    #[arg(long, conflicts_with = "json", hide = true)]
+    pub(crate) markdown: bool,
 }

@@ -10,6 +10,7 @@ use rustls::pki_types::ServerName;
 
 use super::product::Product;
 use super::role::Role;
+use super::scram::Kept;
 use crate::tls::{self, TLS_OPTION};
 
 /// How long work around a run waits for a lock: longer than any statement of ours holds one, shorter than an operator's
@@ -54,6 +55,8 @@ pub(super) struct Address {
     turn: Option<AtomicUsize>,
     pub(super) user: String,
     pub(super) password: Option<Secret>,
+    /// What was derived from it for the last connection.
+    pub(super) derived: Kept,
     pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) connect_timeout: Duration,
     /// What the start-up message says: names and values.
@@ -96,6 +99,7 @@ impl Address {
             turn: (takes_turns && places.len() > 1).then(AtomicUsize::default),
             places,
             password: target.password().cloned(),
+            derived: Kept::default(),
             tls,
             connect_timeout: target.connect_timeout()?,
             parameters: parameters(product, target, &user)?,
@@ -124,6 +128,7 @@ impl Address {
             turn: None,
             user: self.user.clone(),
             password: self.password.clone(),
+            derived: Arc::clone(&self.derived),
             tls: self.tls.clone(),
             connect_timeout: self.connect_timeout,
             parameters: self.parameters.clone(),

@@ -1,17 +1,18 @@
 //! Connections: how a server is entered, and how it is asked one thing at a time, where speed does not matter.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use ::store::{Error, ErrorKind, Node, Result, Value};
 use postgres_protocol::authentication::md5_hash;
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 
 use super::address::{Address, LOCK_TIMEOUT, Place};
 use super::error::ServerError;
 use super::message::{self, Answer, Framer, HEADER_BYTES, Message, Reader};
 use super::role::{ASK, Role, Standing};
+use super::scram::{Failure, MECHANISM, Scram};
 use super::statement::{Answered, Statement, buffer};
 use super::value::{is_number, write_copied};
 use crate::relational::load::Batch;
@@ -321,7 +322,7 @@ async fn ask_for_encryption(wire: &mut Wire) -> Result<()> {
 struct Entry<'a> {
     wire: Wire,
     address: &'a Address,
-    scram: Option<ScramSha256>,
+    scram: Option<Scram>,
 }
 
 impl Entry<'_> {
@@ -365,27 +366,31 @@ impl Entry<'_> {
             }
             AUTHENTICATION_SASL => {
                 let mut offered = std::iter::from_fn(|| reader.text().ok());
-                if !offered.any(|name| name == SCRAM_SHA_256.as_bytes()) {
+                if !offered.any(|name| name == MECHANISM.as_bytes()) {
                     return Err(unknown_authentication());
                 }
-                let scram = ScramSha256::new(self.password()?.as_bytes(), ChannelBinding::unsupported());
+                // Without a password there is nothing to begin.
+                self.password()?;
+                let scram = Scram::new(Arc::clone(&self.address.derived))?;
+                let first = scram.first();
                 message::message(self.wire.out(), b'p', |out| {
-                    message::text(out, SCRAM_SHA_256);
-                    out.extend_from_slice(&(scram.message().len() as u32).to_be_bytes());
-                    out.extend_from_slice(scram.message());
+                    message::text(out, MECHANISM);
+                    out.extend_from_slice(&(first.len() as u32).to_be_bytes());
+                    out.extend_from_slice(first.as_bytes());
                 });
                 self.scram = Some(scram);
                 Ok(())
             }
             AUTHENTICATION_SASL_CONTINUE => {
-                let scram = self.scram.as_mut().ok_or_else(not_this_kind)?;
-                scram.update(reader.0).map_err(|source| scram_failed(&source))?;
-                message::message(self.wire.out(), b'p', |out| out.extend_from_slice(scram.message()));
+                let mut scram = self.scram.take().ok_or_else(not_this_kind)?;
+                let proof = scram.proof(self.password()?, reader.0).map_err(|failure| scram_failed(&failure))?;
+                message::message(self.wire.out(), b'p', |out| out.extend_from_slice(proof.as_bytes()));
+                self.scram = Some(scram);
                 Ok(())
             }
             AUTHENTICATION_SASL_FINAL => {
                 let scram = self.scram.as_mut().ok_or_else(not_this_kind)?;
-                scram.finish(reader.0).map_err(|source| scram_failed(&source))
+                scram.check(reader.0).map_err(|failure| scram_failed(&failure))
             }
             _ => Err(unknown_authentication()),
         }
@@ -447,11 +452,14 @@ fn unknown_authentication() -> Error {
         .with_hint("allow scram-sha-256 for this user in the server's pg_hba.conf")
 }
 
-/// The source is not kept: it may hold what the server sent, which proves the password.
-fn scram_failed(source: &std::io::Error) -> Error {
-    match source.kind() {
-        std::io::ErrorKind::InvalidInput => Error::rejected("the server's part of the password exchange is wrong"),
-        _ => Error::rejected("the server could not prove that it knows the password"),
+/// Nothing of what the server sent is repeated: it may prove the password.
+fn scram_failed(failure: &Failure) -> Error {
+    match failure {
+        Failure::NotInProtocol => Error::rejected("the server's part of the password exchange is wrong"),
+        Failure::TooManyRounds(rounds) => Error::rejected(format!(
+            "the server asks for {rounds} rounds of password hashing, which would keep us busy"
+        )),
+        Failure::NoProof => Error::rejected("the server could not prove that it knows the password"),
     }
     .with_hint("check that this is the right server, and what stands between it and Storelab")
 }

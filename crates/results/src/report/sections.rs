@@ -392,7 +392,7 @@ fn pairs(out: &mut String, heading: &str, pairs: &BTreeMap<String, String>) {
 }
 
 /// Nested values as `outer.inner` with a text.
-fn flatten(name: &str, value: &Value, into: &mut BTreeMap<String, String>) {
+pub(super) fn flatten(name: &str, value: &Value, into: &mut BTreeMap<String, String>) {
     let inner = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
     match value {
         Value::Null => {}

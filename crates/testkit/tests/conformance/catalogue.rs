@@ -38,6 +38,7 @@ const KEYS: &[&[&str]] = &[
 
 /// What the products call their types: driver, whole numbers, floating-point numbers, texts, bytes.
 pub(crate) const TYPES: &[(&str, &str, &str, &str, &str)] = &[
+    ("cockroachdb", "BIGINT", "DOUBLE PRECISION", "TEXT", "BYTEA"),
     ("mysql", "BIGINT", "DOUBLE", "TEXT", "BLOB"),
     ("postgres", "BIGINT", "DOUBLE PRECISION", "TEXT", "BYTEA"),
     ("sqlite", "INTEGER", "REAL", "TEXT", "BLOB"),
@@ -45,6 +46,25 @@ pub(crate) const TYPES: &[(&str, &str, &str, &str, &str)] = &[
 
 /// All that a database holds, beside its data: one text a row.
 const CATALOGUES: &[(&str, &[&str])] = &[
+    (
+        "cockroachdb",
+        &[
+            // By their numbers and versions, so that one that was made anew or altered is noticed.
+            "SELECT concat_ws('|', table_id::text, name, version::text, schema_name, state) FROM crdb_internal.tables \
+             WHERE database_name = current_database() AND drop_time IS NULL AND state = 'PUBLIC' \
+             AND schema_name = 'public'",
+            "SELECT concat_ws('|', attrelid::text, attname, atttypid::text, attnum::text, attnotnull::text) \
+             FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE nspname = 'public'",
+            "SELECT concat_ws('|', oid::text, nspname) FROM pg_namespace",
+            "SELECT concat_ws('|', oid::text, conname, contype::text) FROM pg_constraint",
+            "SELECT concat_ws('|', schemaname, tablename, indexdef) FROM pg_indexes WHERE schemaname = 'public'",
+            "SELECT concat_ws('|', viewname, definition) FROM pg_views WHERE schemaname = 'public'",
+            "SELECT concat_ws('|', sequence_name) FROM information_schema.sequences",
+            "SELECT concat_ws('|', oid::text, typname) FROM pg_type WHERE typnamespace = \
+             (SELECT oid FROM pg_namespace WHERE nspname = 'public')",
+        ],
+    ),
     (
         "mysql",
         &[

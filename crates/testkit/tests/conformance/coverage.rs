@@ -4,6 +4,7 @@ use libtest_mimic::{Completion, Failed, Trial};
 
 /// What users are promised, by driver.
 const OPERATIONS: &[(&str, &[&str])] = &[
+    ("cockroachdb", &["insert", "select", "update", "delete", "join", "transaction", "window", "json"]),
     ("mysql", &["insert", "select", "update", "delete", "join", "transaction", "window", "json", "fulltext"]),
     ("postgres", &["insert", "select", "update", "delete", "join", "window", "json", "fulltext", "transaction"]),
     (
