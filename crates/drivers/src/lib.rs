@@ -4,6 +4,8 @@
 
 #[cfg(feature = "cassandra")]
 mod cassandra;
+#[cfg(feature = "cockroachdb")]
+mod cockroachdb;
 #[cfg(feature = "lane")]
 #[cfg_attr(not(feature = "relational"), expect(dead_code, reason = "stores without relations need a part of it"))]
 mod contents;
@@ -90,8 +92,6 @@ pub static DRIVERS: &[&dyn Driver] = &[
     &null::Null,
     #[cfg(feature = "mysql")]
     &mysql::OCEANBASE,
-    #[cfg(feature = "postgres")]
-    &postgres::Postgres,
     #[cfg(feature = "redis")]
     &redis::Redis,
     #[cfg(feature = "sqlite")]

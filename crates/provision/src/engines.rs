@@ -1,6 +1,7 @@
 //! Every kind of server that can be started: one file each, one line in [`ENGINES`].
 
 mod cassandra;
+mod cockroachdb;
 mod dynamodb;
 mod elasticsearch;
 mod influxdb;
@@ -15,7 +16,7 @@ mod tidb;
 use crate::{Engine, Error, ErrorKind, Result};
 
 /// Every kind of server, alphabetic. Help texts, tables and test matrices derive from it.
-pub static ENGINES: &[&dyn Engine] = &[&cassandra::Cassandra, &dynamodb::DynamoDb, &elasticsearch::ELASTICSEARCH, &influxdb::InfluxDb, &mariadb::MariaDb, &mongodb::MongoDb, &mysql::MySql, &oceanbase::OceanBase, &elasticsearch::OPENSEARCH, &postgres::Postgres, &redis::Redis, &tidb::TiDb];
+pub static ENGINES: &[&dyn Engine] = &[&cassandra::Cassandra, &cockroachdb::CockroachDb, &dynamodb::DynamoDb, &elasticsearch::ELASTICSEARCH, &influxdb::InfluxDb, &mariadb::MariaDb, &mongodb::MongoDb, &mysql::MySql, &oceanbase::OceanBase, &elasticsearch::OPENSEARCH, &postgres::Postgres, &redis::Redis, &tidb::TiDb];
 
 /// The engine of a name.
 ///

@@ -82,6 +82,13 @@ impl Server {
         Ok(server)
     }
 
+    /// Lets it know where the data of nodes is that were prepared before it.
+    pub(crate) fn meet(&mut self, earlier: &[Self]) {
+        for (peer, server) in self.site.nodes.iter_mut().zip(earlier) {
+            peer.data.clone_from(&server.site.data);
+        }
+    }
+
     /// What can also be known and done without having started it.
     pub fn instance(&self) -> &Instance {
         &self.instance
@@ -186,7 +193,12 @@ impl Server {
         let unique = folder.path().file_name().unwrap_or_default().to_string_lossy();
         let name = options.name.clone().unwrap_or_else(|| unique[FOLDER_PREFIX.len()..].to_owned());
         let Membership { cluster, password, node, nodes } = membership;
-        let peer = nodes.get(node).cloned().unwrap_or(Peer { address: LOOPBACK, port: 0, ports: Vec::new() });
+        let peer = nodes.get(node).cloned().unwrap_or(Peer {
+            address: LOOPBACK,
+            port: 0,
+            ports: Vec::new(),
+            data: PathBuf::new(),
+        });
         let record = Record {
             name,
             engine: engine.name().to_owned(),
@@ -295,7 +307,7 @@ impl Server {
         let take = |site: &mut Site, port: u16| {
             let further = probe::free_ports(&[address], count, &[port]).or_cannot(|| "find free ports")?;
             (site.port, site.ports) = (port, further);
-            site.nodes = vec![Peer { address, port, ports: site.ports.clone() }];
+            site.nodes = vec![Peer { address, port, ports: site.ports.clone(), data: site.data.clone() }];
             Ok::<(), Error>(())
         };
         if let Some(port) = port {

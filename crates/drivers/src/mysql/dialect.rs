@@ -6,6 +6,7 @@ use store::{Error, Result};
 
 use super::observe::{self, Watch};
 use crate::relational::{Dialect, Placeholder};
+use crate::relational::{Dialect, OPERATIONS, Placeholder};
 
 /// Major, minor, patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,6 +149,8 @@ fn parse(text: &str) -> Option<Version> {
 /// written. The name of the lock is the database's, because such locks are the whole server's and at most 64
 /// characters long.
 const BASE: Dialect = Dialect {
+const FAMILY: Dialect = Dialect {
+    operations: OPERATIONS,
     placeholder: Placeholder::Question,
     lock: "SELECT GET_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32)), 10)",
     unlock: "SELECT RELEASE_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32)))",

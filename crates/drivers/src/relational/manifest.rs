@@ -192,6 +192,13 @@ impl<'a, L: Link> Script<'a, L> {
         Ok(dropped)
     }
 
+    /// Whether the namespace's load is complete, as `reads` sees it.
+    #[cfg(feature = "postgres")]
+    pub(super) async fn is_loaded(&mut self, namespace: &Namespace, reads: &str) -> Result<bool> {
+        let text = format!("SELECT name FROM {TABLE} {reads} WHERE namespace = ? AND state = 'loaded'");
+        Ok(!self.run(&text, &[namespace.as_str()]).await?.is_empty())
+    }
+
     /// Marks the namespace's load as complete.
     pub(super) async fn mark_loaded(&mut self, namespace: &Namespace) -> Result<()> {
         let text = format!("UPDATE {TABLE} SET state = 'loaded' WHERE namespace = ?");

@@ -84,6 +84,10 @@ impl Lab {
     pub(crate) fn cluster(&self, engine: &str, nodes: usize) -> Option<Cluster> {
         let (engine, options) = self.installed(engine)?;
         Some(Cluster::start(engine, nodes, &options).expect("the servers start"))
+    /// A throw-away data store of several nodes.
+    pub(crate) fn cluster(&self, engine: &str, nodes: usize) -> Option<Cluster> {
+        let (engine, options) = self.installed(engine)?;
+        Some(Cluster::start(engine, nodes, &options).expect("the nodes start"))
     }
 
     fn installed(&self, engine: &str) -> Option<(&'static dyn Engine, Options)> {

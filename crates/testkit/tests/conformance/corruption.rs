@@ -47,7 +47,8 @@ const REDIS: &[(&str, &[&str])] = &[
 pub(crate) fn sentences(driver: &'static dyn Driver) -> Vec<Sentence> {
     let mut sentences = Vec::new();
     if driver.capabilities().has(Capability::Sql) {
-        for (number, (operation, statement)) in SQL.iter().enumerate() {
+        let has = |name: &str| driver.operations().iter().any(|operation| operation.name == name);
+        for (number, (operation, statement)) in SQL.iter().enumerate().filter(|(_, (operation, _))| has(operation)) {
             sentences.push(forged(driver, number, operation, async move |raw: &mut Raw, namespace: &str| {
                 raw.sql(&statement.replace("{ns}", namespace)).await;
             }));

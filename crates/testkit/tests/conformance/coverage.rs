@@ -9,6 +9,7 @@ const FAMILY_OF_MYSQL: &[&str] =
 /// What users are promised, by driver.
 const OPERATIONS: &[(&str, &[&str])] = &[
     ("cassandra", &["insert", "select", "update", "delete", "consistency", "timeseries"]),
+    ("cockroachdb", &["insert", "select", "update", "delete", "join", "transaction", "window", "json"]),
     ("dynamodb", &["put", "get", "update", "delete", "query", "scan", "transaction"]),
     ("elasticsearch", &["index", "search", "aggregate", "fulltext", "get", "update", "delete"]),
     ("influxdb", &["write", "query", "aggregate"]),
