@@ -45,6 +45,12 @@ engines-all: compiler ## Install all servers, those too that are built from sour
 test-engines: engines-all ## Install all servers, and run the conformance suite over every one of them.
 	$(CARGO) test -p testkit --test conformance
 
+.PHONY: docs-stores
+docs-stores: engines-all ## Write docs/stores.md: what the drivers say of themselves, and what the suite says of every engine.
+	matrix="$$(mktemp)" && STORELAB_MATRIX="$$matrix" $(CARGO) test -q -p testkit --test conformance && \
+	{ $(STORELAB) stores --markdown && printf '\n## What was tested\n\n' && cat "$$matrix"; } > docs/stores.md; \
+	code=$$?; rm -f "$$matrix"; exit $$code
+
 .PHONY: bench-peers
 bench-peers: compiler engines ## Measure Storelab against other load generators, in turn on the same servers, and write the results.
 	@missing=; for program in sysbench redis-benchmark python3; do command -v $$program >/dev/null || missing="$$missing $$program"; done; \

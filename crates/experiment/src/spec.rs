@@ -45,6 +45,9 @@ pub struct Spec {
     pub seed: u64,
 }
 
+/// The parameter by which operations are asked for.
+const OPERATIONS: &str = "operations";
+
 impl Spec {
     /// Resolves a plan. `lookup` reads environment variables.
     ///
@@ -70,6 +73,7 @@ impl Spec {
         }
         // A seed that nobody chose is drawn from the clock and the process, and recorded.
         let seed = plan.seed.unwrap_or_else(|| u64::from(uuid::Uuid::now_v7().as_u64_pair().1 as u32));
+        check_operations(driver, &workload_plan.settings)?;
         let variant = workload_plan.variant.as_deref();
         let instance = workload.configure(driver, variant, &workload_plan.settings, seed)?;
         let load = load_for(&plan.load, &*instance)?;
@@ -96,20 +100,34 @@ impl Spec {
     /// # Errors
     /// `Unsupported` where one was asked for by name, or nothing is left.
     pub fn without_operations(&self, missing: &[&'static str]) -> Result<Self> {
-        const PARAMETER: &str = "operations";
-        let asked_for = self.workload_plan.settings.iter().any(|(name, _)| name == PARAMETER);
+        let asked_for = self.workload_plan.settings.iter().any(|(name, _)| name == OPERATIONS);
         let left: Vec<_> = self.instance.operations().iter().copied().filter(|name| !missing.contains(name)).collect();
         if asked_for || left.is_empty() {
             return Err(Error::unsupported(format!("this server cannot do {}", missing.join(", ")))
-                .with_hint(format!("leave them out: --set {PARAMETER}={}", left.join(","))));
+                .with_hint(format!("leave them out: --set {OPERATIONS}={}", left.join(","))));
         }
         let mut settings: Settings = self.workload_plan.settings.clone();
-        settings.set(PARAMETER, left.join(","));
+        settings.set(OPERATIONS, left.join(","));
         let variant = self.workload_plan.variant.as_deref();
         let instance = self.workload.configure(self.driver, variant, &settings, self.seed)?;
         let load = load_for(&self.load_plan, &*instance)?;
         Ok(Self { instance, load, ..self.clone() })
     }
+}
+
+/// Refuses operations that this kind of store has not, where others have them, and names those.
+fn check_operations(driver: &dyn Driver, settings: &Settings) -> Result<()> {
+    let has = |driver: &dyn Driver, name: &str| driver.operations().iter().any(|operation| operation.name == name);
+    let asked_for = settings.iter().filter(|(name, _)| *name == OPERATIONS).flat_map(|(_, list)| list.split(','));
+    for name in asked_for.map(str::trim).filter(|name| !has(driver, name)) {
+        let others: Vec<_> = drivers::DRIVERS.iter().filter(|other| has(**other, name)).collect();
+        if !others.is_empty() {
+            let names: Vec<_> = others.iter().map(|other| other.name()).collect();
+            return Err(Error::unsupported(format!("{} has no operation `{name}`", driver.title()))
+                .with_hint(format!("stores that have it: {}", names.join(", "))));
+        }
+    }
+    Ok(())
 }
 
 /// The load for an instance, with a phase for each operation where it runs them one after another.

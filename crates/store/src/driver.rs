@@ -41,6 +41,12 @@ pub trait Driver: Send + Sync {
     /// The URL parameters that it understands. Others are refused by [`Target::check_options`].
     fn options(&self) -> &'static [TargetOption];
 
+    /// What users must know to read its figures right, a sentence each: limits of verbs, what is approximate, what differs
+    /// from others of its family.
+    fn quirks(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The URL that the documented environment variables describe, with defaults on 127.0.0.1 for those not set.
     /// None for stores that have no such variables.
     fn url_from_environment(&self, lookup: Lookup<'_>) -> Option<String> {

@@ -38,7 +38,7 @@ pub(crate) enum Command {
     /// Write a run's report: one HTML file that needs nothing else.
     Report(ReportArguments),
     /// List the data stores that can be reached, with what each can do.
-    Stores(ListArguments),
+    Stores(StoresArguments),
     /// List the workloads with their variants and parameters.
     Workloads(ListArguments),
     /// Install, start, stop and list throw-away servers on this machine.
@@ -334,4 +334,15 @@ pub(crate) struct UpArguments {
     /// A setting of the server, by its own name.
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) set: Vec<(String, String)>,
+}
+
+/// What `storelab stores` takes.
+#[derive(Debug, Args)]
+pub(crate) struct StoresArguments {
+    /// Write one JSON document.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the documentation's page.
+    #[arg(long, conflicts_with = "json", hide = true)]
+    pub(crate) markdown: bool,
 }

@@ -1,14 +1,18 @@
 //! `storelab stores`: what can be reached, from the drivers themselves.
 
+mod page;
+
 use drivers::DRIVERS;
 use store::{Capability, Driver};
 
-use crate::cli::ListArguments;
+use crate::cli::StoresArguments;
 use crate::exit::Exit;
 use crate::terminal::{data, json};
 
-pub(crate) fn run(arguments: &ListArguments) -> anyhow::Result<Exit> {
-    if arguments.json {
+pub(crate) fn run(arguments: &StoresArguments) -> anyhow::Result<Exit> {
+    if arguments.markdown {
+        data(&page::markdown());
+    } else if arguments.json {
         json(&DRIVERS.iter().map(|driver| as_json(*driver)).collect::<Vec<_>>())?;
     } else {
         data(&DRIVERS.iter().map(|driver| text(*driver)).collect::<Vec<_>>().join("\n\n"));
@@ -28,6 +32,7 @@ fn as_json(driver: &dyn Driver) -> serde_json::Value {
             "summary": operation.summary,
             "needs": operation.needs,
         })).collect::<Vec<_>>(),
+        "quirks": driver.quirks(),
         "options": driver.options().iter().map(|option| serde_json::json!({
             "name": option.name,
             "summary": option.summary,
@@ -54,5 +59,6 @@ fn text(driver: &dyn Driver) -> String {
         lines.push("  parameters of the URL".to_owned());
         lines.extend(driver.options().iter().map(|option| named(option.name, option.summary)));
     }
+    lines.extend(driver.quirks().iter().map(|quirk| format!("  note: {quirk}")));
     lines.join("\n")
 }

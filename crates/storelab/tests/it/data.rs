@@ -1,6 +1,6 @@
 //! Data that stay: `load`, runs that use them, `clean`.
 
-use crate::support::{Lab, assert_exact, skipped, text};
+use crate::support::{Lab, assert_exact, skipped, text, with_every_engine};
 
 #[test]
 fn rows_loaded_once_serve_operations_of_any_seed() {
@@ -61,4 +61,24 @@ fn connections_go_the_way_that_is_asked_for_and_bring_the_same() {
             }
         }
     }
+}
+
+#[test]
+fn every_store_keeps_what_ycsb_writes() {
+    with_every_engine(|lab, engine| {
+        let Some(server) = lab.server(engine.name()) else { return };
+        for variant in ["a", "b", "c", "d", "e", "f"] {
+            let workload = format!("ycsb:{variant}");
+            let work = ["--workload", &workload, "--set", "records=300", "--operations", "600", "--sessions", "6"];
+            let ended = lab.run(&[&["run", server.url(), "--json"][..], &work].concat());
+            let record = ended.record();
+            assert_exact(&record);
+            // A busy host makes a run invalid and leaves its data as they are.
+            assert!(matches!(ended.code, Some(0 | 4)), "{} {workload}: {}", engine.name(), ended.stderr);
+            assert_eq!(record["accounting"]["succeeded"], 600, "{} {workload}: {record}", engine.name());
+            let checks = record["verification"]["checks"].as_array().expect("a list");
+            assert!(!checks.is_empty(), "{} {workload}: {record}", engine.name());
+            assert!(checks.iter().all(|check| check["passed"] == true), "{} {workload}: {checks:?}", engine.name());
+        }
+    });
 }

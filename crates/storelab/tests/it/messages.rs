@@ -42,6 +42,11 @@ fn usage_errors_name_the_field_and_the_remedy() {
         (&["run", text(&contradictory)], &["`operations`", "hint: limit it by one of them"]),
         (&["run", text(&not_yaml)], &["the plan cannot be read"]),
         (&["run", "null:", "--workload", "operations", "--set", "operations=nooop"], &["nooop", "noop"]),
+        // Before anybody is connected to: nobody listens there.
+        (
+            &["run", "redis://127.0.0.1:1", "--workload", "operations", "--set", "operations=get,window"],
+            &["Redis has no operation `window`", "hint: stores that have it:", "postgres", "sqlite"],
+        ),
         (&["load", "local:redis"], &["throw-away", "hint:"]),
         (&["engines", "up", "redsi"], &["redsi", "redis"]),
         (&["show", "nothing-like-this"], &["nothing-like-this"]),

@@ -98,6 +98,7 @@ fn forged(
         recovers(lab, &dataset, &request).await;
         Completion::Completed
     })
+    .about(operation)
 }
 
 /// Loading anew makes everything right again.

@@ -12,6 +12,7 @@ mod data;
 mod faults;
 mod lab;
 mod loading;
+mod matrix;
 mod model;
 mod operations;
 mod ownership;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(threads.min(THREADS_MAX));
     let conclusion = libtest_mimic::run(&arguments, trials());
     testkit::stop_servers();
+    matrix::conclude();
     conclusion.exit_code()
 }
 
@@ -75,25 +77,29 @@ fn speaks_wire(driver: &dyn Driver) -> bool {
 
 /// All that the contract says about a driver with these capabilities.
 fn sentences(driver: &'static dyn Driver) -> Vec<Sentence> {
-    let mut sentences = capabilities::sentences(driver);
-    sentences.extend(addresses::sentences(driver));
-    sentences.extend(faults::sentences(driver));
-    sentences.extend(loading::sentences(driver));
-    sentences.extend(ownership::sentences(driver));
+    let mut sentences = about("(addresses and passwords)", addresses::sentences(driver));
+    sentences.extend(about("(servers that die, stop and return)", faults::sentences(driver)));
+    sentences.extend(about("(loading)", loading::sentences(driver)));
+    sentences.extend(about("(users' data and ours)", ownership::sentences(driver)));
+    sentences.extend(about("(capabilities)", capabilities::sentences(driver)));
     sentences.extend(sentences_of_sessions(driver));
     sentences
 }
 
 /// Of these, what it says about sessions, which may go several ways.
 fn sentences_of_sessions(driver: &'static dyn Driver) -> Vec<Sentence> {
-    let mut sentences = sessions::sentences(driver);
-    sentences.extend(sql::sentences(driver));
-    sentences.extend(tables::sentences(driver));
+    let mut sentences = about("(sessions)", sessions::sentences(driver));
+    sentences.extend(about("(sql)", sql::sentences(driver)));
+    sentences.extend(about("(tables)", tables::sentences(driver)));
     if !KEEPS_NOTHING.contains(&driver.name()) {
-        sentences.extend(records::sentences(driver));
-        sentences.extend(model::sentences(driver));
+        sentences.extend(about("(read, insert, update, delete, scan)", records::sentences(driver)));
+        sentences.extend(about("(read, insert, update, delete, scan)", model::sentences(driver)));
         sentences.extend(operations::sentences(driver));
         sentences.extend(corruption::sentences(driver));
     }
     sentences
+}
+
+fn about(group: &str, sentences: Vec<Sentence>) -> Vec<Sentence> {
+    sentences.into_iter().map(|sentence| sentence.about(group)).collect()
 }

@@ -22,7 +22,8 @@ pub(crate) fn sentences(driver: &'static dyn Driver) -> Vec<Sentence> {
     for (place, operation) in driver.operations().iter().enumerate() {
         for (size_name, size) in DataSize::ALL {
             let name = format!("operation_{}_holds_on_{size_name}_rows", operation.name);
-            sentences.push(may_skip(name, async move |lab: &Lab| check(lab, place as u16, operation, size).await));
+            let holds = may_skip(name, async move |lab: &Lab| check(lab, place as u16, operation, size).await);
+            sentences.push(holds.about(operation.name));
         }
     }
     sentences

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use testkit::{TestTarget, Way};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use crate::lab::Lab;
+use crate::matrix::{self, Outcome};
 use crate::raw::{Alone, side};
 
 /// The contract has no sentence that takes this long: whoever does hangs. Generous, as the machine may be busy.
@@ -22,6 +24,8 @@ type Run = Box<dyn for<'a> FnOnce(&'a Lab) -> LocalBoxFuture<'a, Completion> + S
 /// A sentence of the contract, with what shows that it holds.
 pub(crate) struct Sentence {
     name: String,
+    /// What it is about, for the matrix: an operation, or a part of the contract.
+    group: String,
     alone: bool,
     run: Run,
 }
@@ -40,7 +44,7 @@ pub(crate) fn may_skip(
     show: impl AsyncFnOnce(&Lab) -> Completion + Send + 'static,
 ) -> Sentence {
     let run = boxed(move |lab| Box::pin(async move { show(lab).await }));
-    Sentence { name: name.into(), alone: false, run }
+    Sentence { name: name.into(), group: String::new(), alone: false, run }
 }
 
 /// Tells the compiler what the closure is.
@@ -55,17 +59,38 @@ impl Sentence {
         self
     }
 
+    /// The same, as part of a group unless it has one already.
+    pub(crate) fn about(mut self, group: &str) -> Self {
+        if self.group.is_empty() {
+            group.clone_into(&mut self.group);
+        }
+        self
+    }
+
     /// As a trial on a target.
     pub(crate) fn trial(self, driver: &'static dyn Driver, target: &TestTarget) -> Trial {
         let name = format!("{}::{}::{}", driver.name(), target.name(), self.name);
         let target = target.clone();
-        Trial::ignorable_test(name, move || self.run(driver, &target))
+        Trial::ignorable_test(name, move || {
+            let (group, target_name) = (self.group.clone(), target.name().to_owned());
+            // What panics has failed, and has said so by then.
+            let ended = std::panic::catch_unwind(AssertUnwindSafe(|| self.run(driver, &target)));
+            let outcome = match &ended {
+                Ok(Ok(Completion::Completed)) => Outcome::Passed,
+                Ok(Ok(Completion::Ignored { reason })) => Outcome::Skipped(reason.clone().unwrap_or_default()),
+                Ok(Err(_)) | Err(_) => Outcome::Failed,
+            };
+            matrix::record(driver.name(), &target_name, &group, outcome);
+            ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     /// As a trial of an engine that is not installed: skipped, or failed where everything is required.
-    pub(crate) fn missing(self, driver: &dyn Driver, missing: &testkit::Missing) -> Trial {
+    pub(crate) fn missing(self, driver: &'static dyn Driver, missing: &testkit::Missing) -> Trial {
         let (reason, is_quick) = (missing.reason.clone(), missing.is_quick);
-        Trial::ignorable_test(format!("{}::{}::{}", driver.name(), missing.name, self.name), move || {
+        let target = missing.name;
+        Trial::ignorable_test(format!("{}::{target}::{}", driver.name(), self.name), move || {
+            matrix::record(driver.name(), target, &self.group, Outcome::Skipped(reason.clone()));
             if testkit::engines_are_required() && is_quick {
                 return Err(Failed::from(reason));
             }
@@ -106,6 +131,11 @@ impl Sentence {
                 });
             }
             let lab = Lab::open(driver, target, &url, self.alone).await;
+            if matrix::wants_version(target.name())
+                && let Ok(server) = lab.store.server().await
+            {
+                matrix::record_version(target.name(), server.version);
+            }
             let completion = (self.run)(&lab).await;
             lab.close().await;
             completion
