@@ -3,11 +3,12 @@
 mod mariadb;
 mod postgres;
 mod redis;
+mod valkey;
 
 use crate::{Engine, Error, ErrorKind, Result};
 
 /// Every kind of server, alphabetic. Help texts, tables and test matrices derive from it.
-pub static ENGINES: &[&dyn Engine] = &[&mariadb::MariaDb, &postgres::Postgres, &redis::Redis];
+pub static ENGINES: &[&dyn Engine] = &[&mariadb::MariaDb, &postgres::Postgres, &redis::Redis, &valkey::Valkey];
 
 /// The engine of a name.
 ///
@@ -62,7 +63,7 @@ mod tests {
             ("postgers", "did you mean `postgres`?"),
             ("postgresql", "did you mean `postgres`?"),
             ("reddis", "did you mean `redis`?"),
-            ("zzz", "there are mariadb, postgres, redis"),
+            ("zzz", "there are mariadb, postgres, redis, valkey"),
         ] {
             let error = engine(typed).expect_err("no such engine");
             assert_eq!((error.kind(), error.hint()), (ErrorKind::Unknown, Some(expect)), "{typed}");
