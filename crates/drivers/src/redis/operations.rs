@@ -5,7 +5,7 @@
 //!
 //! Kinds of keys, behind the namespace: `s` strings, `h` hashes, `m` sets, `t` pairs of accounts and `j` documents by
 //! row; `z` leaderboards, `b` bitmaps, `p` counts of distinct elements and `g` maps by block of 1,000 rows; `l` lists
-//! and `x` streams by slot.
+//! and `x` streams by slot. What one command or transaction names together shares a hash slot, so that a cluster takes it.
 
 mod collections;
 mod counts;
