@@ -44,7 +44,7 @@ fn a_server_killed_under_load_gives_counted_errors_and_no_hang() {
     });
 }
 
-fn errors_of(record: &Value) -> serde_json::Map<String, Value> {
+pub(crate) fn errors_of(record: &Value) -> serde_json::Map<String, Value> {
     let mut all = serde_json::Map::new();
     for phase in record["phases"].as_array().expect("a list") {
         all.extend(phase["total"]["errors"].as_object().expect("a map").clone());
