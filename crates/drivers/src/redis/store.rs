@@ -110,12 +110,14 @@ impl RedisStore {
     async fn load_rows(&self, rows: &OperationRows, numbers: std::ops::Range<u64>, progress: &AtomicU64) -> Result<()> {
         let contents = self.contents(rows);
         if let Some(cluster) = &self.cluster {
-            return load_rows_of_cluster(cluster, &contents, numbers, progress).await;
+            let has_json = operations::has_json(self.open().await?.keeper()).await?;
+            return load_rows_of_cluster(cluster, &contents, has_json, numbers, progress).await;
         }
         let mut connection = Connection::open(&self.address).await?;
+        let has_json = operations::has_json(&mut connection).await?;
         let (mut replies, mut loaded) = (0, 0);
         for number in numbers.clone() {
-            replies += operations::load(&contents, number, connection.out());
+            replies += operations::load(&contents, number, has_json, connection.out());
             loaded += 1;
             if connection.out().len() >= LOAD_BATCH_BYTES || number + 1 == numbers.end {
                 connection.confirm(replies).await?;
@@ -278,6 +280,7 @@ async fn load_records_of_cluster(
 async fn load_rows_of_cluster(
     cluster: &Arc<Cluster>,
     contents: &Contents,
+    has_json: bool,
     numbers: std::ops::Range<u64>,
     progress: &AtomicU64,
 ) -> Result<()> {
@@ -287,7 +290,7 @@ async fn load_rows_of_cluster(
         let (first, mut replies) = (next, 0);
         let encode = |out: &mut Vec<u8>| {
             while next < numbers.end && out.len() < LOAD_BATCH_BYTES {
-                replies += operations::load(contents, next, out);
+                replies += operations::load(contents, next, has_json, out);
                 next += 1;
             }
             Ok(replies)

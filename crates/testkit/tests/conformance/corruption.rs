@@ -43,6 +43,8 @@ const REDIS: &[(&str, &[&str])] = &[
     ("hyperloglog", &["PFADD", "{ns}:p:0", "a", "b", "c", "d", "e", "f"]),
     ("geo", &["ZREM", "{ns}:g:0", "8"]),
     ("geo", &["GEOADD", "{ns}:g:0", "0", "0", "8"]),
+    ("json", &["JSON.SET", "{ns}:j:7", "$.text", "\"forged\""]),
+    ("json", &["JSON.SET", "{ns}:j:7", "$.row", "8"]),
     ("transaction", &["HINCRBY", "{ns}:t:7", "a", "1"]),
     ("transaction", &["DEL", "{ns}:t:7"]),
 ];
