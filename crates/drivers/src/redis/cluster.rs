@@ -208,3 +208,9 @@ fn check_replicas(read_from: ReadFrom, topology: &Topology, listed: &[Node]) -> 
             .with_hint("leave it out, or give each master a replica")),
     }
 }
+
+/// The slot of a key.
+#[cfg(test)]
+pub(crate) fn slot_of_key(key: &[u8]) -> u16 {
+    slot_of(key)
+}
