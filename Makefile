@@ -64,6 +64,11 @@ bench-peers: compiler engines ## Measure Storelab against other load generators,
 	$${CARGO_TARGET_DIR:-target}/release/peers --storelab $${CARGO_TARGET_DIR:-target}/release/storelab \
 	  $(if $(BENCH_ARGS),$(BENCH_ARGS),--json docs/benchmarks.json --docs docs/benchmarks.md)
 
+.PHONY: bench-stores
+bench-stores: compiler ## Run YCSB B on every installed store, one after another, and write the report of all side by side.
+	$(CARGO) build --release --package storelab
+	$(CARGO) xtask bench-stores $${CARGO_TARGET_DIR:-target}/release/storelab
+
 .PHONY: bench-instructions
 bench-instructions: compiler ## Count the instructions of an operation and compare them with the expected; ACCEPT=1 takes them over.
 	@if command -v valgrind >/dev/null; then :; \

@@ -1,5 +1,6 @@
 //! Chores of the workspace, in Rust so that they run wherever it builds: `cargo xtask COMMAND`.
 
+mod stores;
 mod test;
 mod tidy;
 
@@ -10,6 +11,8 @@ use anyhow::{Context, Result};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
+  bench-stores PROGRAM
+                   run YCSB B on every store that can be started here, and write the example report
   tidy             check the rules of the house that no compiler knows
   test [ARGS...]   run all tests, or what `cargo test ARGS` runs, and say how many passed, failed and were skipped";
 
@@ -19,6 +22,7 @@ fn main() -> Result<ExitCode> {
         return Ok(usage());
     };
     match (command.as_str(), rest) {
+        ("bench-stores", [program]) => stores::run(root()?, Path::new(program)),
         ("tidy", []) => tidy::run(root()?),
         ("test", rest) => test::run(root()?, rest),
         _ => Ok(usage()),

@@ -80,7 +80,7 @@ impl Driver for Redis {
     }
 
     fn schemes(&self) -> &'static [&'static str] {
-        &["redis", "rediss"]
+        &["redis", "rediss", "valkey", "valkeys"]
     }
 
     fn default_port(&self) -> Option<u16> {
@@ -104,6 +104,20 @@ impl Driver for Redis {
 
     fn options(&self) -> &'static [TargetOption] {
         &OPTIONS
+    }
+
+    fn quirks(&self) -> &'static [&'static str] {
+        &[
+            "`set` is SET of a string; the collection is `sets`",
+            "a record is a hash and a member of one sorted set, from which scans are read: inserting and deleting are two \
+             commands each, in one write",
+            "in a cluster the records and their index are in twelve parts; a scan asks all of them and merges",
+            "an update writes at once, and only where it made a field looks whether there was a record",
+            "`hyperloglog` counts within 3 %; every other answer is exact",
+            "a cluster's nodes must be listed (`nodes=`): a redirect to another address is refused, and nobody goes there",
+            "replicas lag: with `read_from=replica` a run that writes may read what was there before, which is then counted \
+             as wrong",
+        ]
     }
 
     fn url_from_environment(&self, lookup: Lookup<'_>) -> Option<String> {

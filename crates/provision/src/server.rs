@@ -15,7 +15,7 @@ use crate::launch::{prepare, remove_transient_files, write_files};
 use crate::probe::{self, ADDRESS_IN_USE};
 use crate::process::{Process, wait_until};
 use crate::record::{FOLDER_PREFIX, Instance, LOG, Record, boot_id};
-use crate::supervisor::{Setting, Supervised};
+use crate::supervisor::{Container, Setting, Supervised};
 use crate::user::User;
 use crate::{Error, ErrorKind, Home, Password, Result};
 
@@ -362,7 +362,15 @@ impl Server {
     }
 
     fn setting<'a>(&'a self, log: &'a Path) -> Setting<'a> {
-        Setting { user: self.user, stop_signal: self.engine.stop_signal(), folder: &self.site.folder, log }
+        let container = self.site.installation.image().map(|image| Container {
+            image,
+            name: self.site.folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            folders: [&*self.site.folder, &*self.site.data]
+                .into_iter()
+                .filter(|folder| *folder == self.site.folder || !folder.starts_with(&self.site.folder))
+                .collect(),
+        });
+        Setting { user: self.user, stop_signal: self.engine.stop_signal(), folder: &self.site.folder, log, container }
     }
 
     /// A failure and what the server's log says of it.

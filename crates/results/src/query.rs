@@ -206,6 +206,19 @@ impl Results {
         Ok(report::html_of(&record, &series, &self.histograms(run)?))
     }
 
+    /// The report of several runs side by side.
+    ///
+    /// # Errors
+    /// `NotFound`, `Damaged`.
+    pub fn report_side_by_side(&self, runs: &[Uuid]) -> Result<String> {
+        let drawn = runs.iter().map(|run| {
+            let mut series = Series::default();
+            self.each_sample(*run, |sample| report::add_sample(&mut series, &sample))?;
+            Ok(report::Drawn { record: self.record(*run)?, series, histograms: self.histograms(*run)? })
+        });
+        Ok(report::side_by_side(&drawn.collect::<Result<Vec<_>>>()?))
+    }
+
     fn presented(&self, run: &RunRow) -> Result<Status> {
         Ok(if self.is_left_behind(run)? { Status::Interrupted } else { run.status })
     }

@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Runs(RunsArguments),
     /// Show a run.
     Show(ShowArguments),
-    /// Write a run's report: one HTML file that needs nothing else.
+    /// Write a run's report, or that of several side by side: one HTML file that needs nothing else.
     Report(ReportArguments),
     /// List the data stores that can be reached, with what each can do.
     Stores(StoresArguments),
@@ -268,8 +268,9 @@ pub(crate) struct ShowArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReportArguments {
-    /// A run: its id or the end of it, its name, or `last`.
-    pub(crate) run: String,
+    /// A run: its id or the end of it, its name, or `last`. Several are shown side by side.
+    #[arg(required = true, value_name = "RUN")]
+    pub(crate) runs: Vec<String>,
 
     /// Where to write it.
     #[arg(long, short, value_name = "FILE", default_value = "report.html")]

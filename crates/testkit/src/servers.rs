@@ -83,7 +83,7 @@ pub(crate) fn encrypted_url(engine: &'static dyn Engine) -> Result<(String, Stri
         url = url.replacen(&format!(":{plain}"), &format!(":{own_port}"), 1);
     }
     let urls = (url, server.url().to_owned());
-    SHARED.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("{} encrypted", engine.name()), server);
+    SHARED.lock().unwrap_or_else(PoisonError::into_inner).insert(encrypted_name(engine), server);
     encrypted.insert(engine.name(), urls.clone());
     Ok(urls)
 }
@@ -144,6 +144,22 @@ fn with_settings(engine: &'static dyn Engine, settings: &[(&str, &str)]) -> Resu
         .map(|(setting, value)| ((*setting).to_owned(), (*value).to_owned()))
         .collect();
     Server::start(engine, &Options { settings, ..Options::default() })
+}
+
+/// Stops the shared servers of an engine: there will be no more tests with it in this process.
+pub fn stop_servers_of(engine: &dyn Engine) {
+    let stopped: Vec<_> = {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        [engine.name().to_owned(), encrypted_name(engine)].iter().filter_map(|name| shared.remove(name)).collect()
+    };
+    drop(stopped);
+    let cluster = SHARED_CLUSTERS.lock().unwrap_or_else(PoisonError::into_inner).remove(engine.name());
+    drop(cluster);
+}
+
+/// What an engine's encrypted server is called among the shared.
+fn encrypted_name(engine: &dyn Engine) -> String {
+    format!("{} encrypted", engine.name())
 }
 
 /// Stops all shared servers and removes the targets' files: to be called at the end of the process, whatever the tests' outcome.

@@ -33,7 +33,7 @@ impl Address {
     /// # Errors
     /// `Config` for a URL that cannot work.
     pub(crate) fn of(target: &Target) -> Result<Self> {
-        let default = if target.scheme() == "rediss" { TlsMode::Verify } else { TlsMode::Off };
+        let default = if matches!(target.scheme(), "rediss" | "valkeys") { TlsMode::Verify } else { TlsMode::Off };
         let tls = match tls::client_config(target, default)? {
             Some(config) => Some((config, tls::server_name(target)?)),
             None => None,

@@ -40,6 +40,10 @@ impl Engine for MariaDb {
         Origin::Debian(&["mariadb-server"])
     }
 
+    fn image(&self) -> Option<&'static str> {
+        Some("mariadb:11.4")
+    }
+
     fn programs(&self) -> &'static [&'static str] {
         &["mariadbd", "mariadb-install-db"]
     }

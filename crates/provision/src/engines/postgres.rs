@@ -54,6 +54,10 @@ impl Engine for Postgres {
         Origin::Debian(&["postgresql"])
     }
 
+    fn image(&self) -> Option<&'static str> {
+        Some("postgres:17")
+    }
+
     fn programs(&self) -> &'static [&'static str] {
         &["postgres", "initdb"]
     }

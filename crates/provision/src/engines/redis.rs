@@ -60,6 +60,10 @@ impl Engine for Redis {
         Origin::Debian(&["redis-server"])
     }
 
+    fn image(&self) -> Option<&'static str> {
+        Some("redis:7.2")
+    }
+
     fn programs(&self) -> &'static [&'static str] {
         &["redis-server"]
     }

@@ -1,6 +1,7 @@
 //! Real servers: started, paused, killed, abandoned, swept up. One that is not installed is skipped by name, and fails
 //! the test where `STORELAB_REQUIRE_ENGINES` is set.
 
+mod container;
 mod lifecycle;
 mod options;
 mod owner;
@@ -10,7 +11,7 @@ use std::net::TcpStream;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use provision::{ENGINES, Engine, ErrorKind, Home, Instance, Options, Server};
+use provision::{ENGINES, Effort, Engine, ErrorKind, Home, Instance, Options, Server};
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a busy machine; only a failure waits this long.
@@ -43,7 +44,8 @@ fn is_installed(engine: &dyn Engine, home: &Home) -> bool {
         Ok(_) => true,
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::NotInstalled);
-            assert!(std::env::var_os("STORELAB_REQUIRE_ENGINES").is_none(), "{error}");
+            let is_quick = engine.origin().effort() == Effort::Minutes;
+            assert!(!is_quick || std::env::var_os("STORELAB_REQUIRE_ENGINES").is_none(), "{error}");
             eprintln!("skipped: {} is not installed", engine.name());
             false
         }
@@ -80,7 +82,7 @@ fn query(instance: &Instance, password: &str, statement: &str) -> Option<String>
             command.args(["-D", "storelab", "-e", statement]).env("MYSQL_PWD", password);
             command
         }
-        other => panic!("no client is known for {other}"),
+        _ => return None,
     };
     let Output { stdout, stderr, .. } = command.stdin(Stdio::null()).output().ok()?;
     let text = [stdout, stderr].concat();

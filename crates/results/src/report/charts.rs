@@ -206,7 +206,7 @@ fn stretch_length(series: &Series, points_each: usize) -> String {
 }
 
 /// The last second counts by the part of it that the run had, or not at all.
-fn whole_seconds(mut points: Points, end: f64) -> Points {
+pub(super) fn whole_seconds(mut points: Points, end: f64) -> Points {
     if let Some((middle, value)) = points.last_mut() {
         let share = end - (*middle - 0.5);
         if share < LAST_SECOND_SHARE_MIN {
@@ -254,10 +254,10 @@ fn planned_rate(record: &Record, end: f64) -> Option<Points> {
 }
 
 /// Histograms of the recorded phases, merged over phases.
-struct Curves(BTreeMap<(&'static str, String), Histogram>);
+pub(super) struct Curves(BTreeMap<(&'static str, String), Histogram>);
 
 impl Curves {
-    fn of(record: &Record, histograms: &[HistogramRecord]) -> Self {
+    pub(super) fn of(record: &Record, histograms: &[HistogramRecord]) -> Self {
         let is_recorded = |phase: u16| record.phases.get(usize::from(phase)).is_none_or(|phase| phase.recorded);
         let mut merged: BTreeMap<_, Histogram> = BTreeMap::new();
         for kept in histograms.iter().filter(|kept| is_recorded(kept.phase) && !kept.histogram.is_empty()) {
@@ -267,20 +267,20 @@ impl Curves {
         Self(merged)
     }
 
-    fn merged(&self, metric: Metric) -> BTreeMap<&str, &Histogram> {
+    pub(super) fn merged(&self, metric: Metric) -> BTreeMap<&str, &Histogram> {
         let of_metric = self.0.iter().filter(|((name, _), _)| *name == metric.name());
         of_metric.map(|((_, operation), histogram)| (operation.as_str(), histogram)).collect()
     }
 }
 
-fn sum<'a>(histograms: impl Iterator<Item = &'a &'a Histogram>) -> Histogram {
+pub(super) fn sum<'a>(histograms: impl Iterator<Item = &'a &'a Histogram>) -> Histogram {
     let mut total = Histogram::new();
     histograms.for_each(|histogram| total.merge(histogram));
     total
 }
 
 /// The curve of a histogram up to the quantile that its count can tell.
-fn curve(histogram: &Histogram) -> Points {
+pub(super) fn curve(histogram: &Histogram) -> Points {
     let greatest = 1.0 - 1.0 / (histogram.count().max(2) as f64);
     let mut points: Points = vec![(0.0, Some(histogram.quantile(0.0) as f64 / 1e3))];
     for point in histogram.curve(CURVE_STEPS_PER_HALF) {

@@ -4,6 +4,7 @@
 //! crosshair. Nothing is fetched from anywhere, and the record as JSON is inside.
 
 mod axis;
+mod beside;
 mod chart;
 mod charts;
 mod format;
@@ -12,6 +13,7 @@ mod resources;
 mod sections;
 mod table;
 
+pub use beside::{Drawn, side_by_side};
 use experiment::{HistogramRecord, Record, SampleRecord};
 use stats::Series;
 

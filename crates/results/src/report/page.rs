@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use experiment::{HistogramRecord, Record};
+use serde::Serialize;
 
 use super::format::{escape, push};
 use super::{charts, resources, sections};
@@ -14,7 +15,8 @@ const SCRIPT: &str = include_str!("script.js");
 /// Forbids the page to fetch anything, whatever a name or an error message in it may say.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
 
-pub(super) fn render(record: &Record, series: &Series, histograms: &[HistogramRecord]) -> String {
+/// The page up to where its contents begin.
+pub(super) fn head(title: &str) -> String {
     let mut out = String::with_capacity(256 * 1024);
     push!(
         out,
@@ -22,10 +24,21 @@ pub(super) fn render(record: &Record, series: &Series, histograms: &[HistogramRe
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <meta name=\"color-scheme\" content=\"light dark\"><link rel=\"icon\" href=\"data:,\">\
-         <title>{} · {} · Storelab</title>\n<style>{STYLE}</style></head>\n<body><main>\n",
-        escape(&record.name),
-        escape(&sections::workload_name(record))
+         <title>{}</title>\n<style>{STYLE}</style></head>\n<body><main>\n",
+        escape(title)
     );
+    out
+}
+
+/// The page from where its contents end: what it shows as JSON, and the script.
+pub(super) fn foot(out: &mut String, shown: &impl Serialize) {
+    out.push_str("</main>\n<script type=\"application/json\" id=\"record\">");
+    out.push_str(&json(shown));
+    push!(out, "</script>\n<script>{SCRIPT}</script>\n</body></html>\n");
+}
+
+pub(super) fn render(record: &Record, series: &Series, histograms: &[HistogramRecord]) -> String {
+    let mut out = head(&format!("{} · {} · Storelab", record.name, sections::workload_name(record)));
     sections::title(&mut out, record);
     sections::verdict(&mut out, record);
     sections::headline(&mut out, record);
@@ -43,9 +56,7 @@ pub(super) fn render(record: &Record, series: &Series, histograms: &[HistogramRe
     sections::errors(&mut out, record);
     sections::server(&mut out, record);
     sections::circumstances(&mut out, record);
-    out.push_str("</main>\n<script type=\"application/json\" id=\"record\">");
-    out.push_str(&json(record));
-    push!(out, "</script>\n<script>{SCRIPT}</script>\n</body></html>\n");
+    foot(&mut out, record);
     out
 }
 
@@ -59,7 +70,7 @@ fn write_resources(out: &mut String, record: &Record, series: &Series) {
     out.push_str("</section>\n");
 }
 
-/// The record as JSON that cannot end its element: `<` is only ever inside strings, where it may be written as an escape.
-fn json(record: &Record) -> String {
-    serde_json::to_string(record).map_or_else(|_| "null".to_owned(), |json| json.replace('<', "\\u003c"))
+/// A record as JSON that cannot end its element: `<` is only ever inside strings, where it may be written as an escape.
+fn json(shown: &impl Serialize) -> String {
+    serde_json::to_string(shown).map_or_else(|_| "null".to_owned(), |json| json.replace('<', "\\u003c"))
 }

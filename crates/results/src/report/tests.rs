@@ -108,3 +108,29 @@ proptest! {
         prop_assert_eq!(read, record);
     }
 }
+
+#[test]
+fn runs_lie_side_by_side_on_one_page() {
+    let runs: Vec<_> = (0..9)
+        .map(|number| {
+            let mut series = Series::default();
+            let name = format!("store <{number}>");
+            let (record, histograms) = fixture::run(&name, MINUTE, |sample| add_sample(&mut series, &sample));
+            Drawn { record, series, histograms }
+        })
+        .collect();
+    let html = side_by_side(&runs);
+    keep("side-by-side.html", &html);
+    assert!(html.len() <= BYTES_MAX, "{} bytes", html.len());
+    for text in
+        ["9 runs side by side", "store &lt;8&gt;", "Latency by percentile", "Throughput over time", "Nothing: load"]
+    {
+        assert!(html.contains(text), "{text} is missing");
+    }
+    let records: Vec<Record> = serde_json::from_str(embedded(&html)).expect("the records");
+    assert_eq!(records.len(), 9);
+    let mut other = runs;
+    other[1].record.provenance.storelab = "0.0.1".to_owned();
+    assert!(side_by_side(&other).contains("0.0.1"));
+    assert!(side_by_side(&[]).contains("0 runs"));
+}

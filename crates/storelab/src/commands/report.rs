@@ -1,4 +1,4 @@
-//! `storelab report`: a run as one HTML file.
+//! `storelab report`: a run, or several side by side, as one HTML file.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,11 @@ use crate::terminal::data;
 
 pub(crate) fn run(arguments: &ReportArguments, store: Option<&Path>) -> anyhow::Result<Exit> {
     let results = Results::open(store)?;
-    let html = results.report(results.find(&arguments.run)?)?;
+    let runs = arguments.runs.iter().map(|run| results.find(run)).collect::<Result<Vec<_>, _>>()?;
+    let html = match runs.as_slice() {
+        [run] => results.report(*run)?,
+        several => results.report_side_by_side(several)?,
+    };
     fs::write(&arguments.output, html)
         .with_context(|| format!("the report {} cannot be written", arguments.output.display()))?;
     data(&arguments.output.display().to_string());

@@ -78,6 +78,10 @@ fn a_server_that_comes_back_is_used_again() {
     // A busy host makes the generator late, which the verdict says; what is shown here is that it goes on.
     assert!(matches!(ended.code, Some(0 | 4)), "{}", ended.stderr);
     assert!(record["generator"]["reconnects"].as_u64().expect("a count") >= 8, "{}", record["generator"]);
+    let recovery = &record["recovery"];
+    let longest = recovery["longest_seconds"].as_f64().expect("seconds");
+    assert!(recovery["outages"].as_u64() >= Some(1) && recovery["is_gone"] == false, "{recovery}");
+    assert!(longest > 0.0 && longest < 8.0 && recovery["session_seconds_max"].as_f64() > Some(0.0), "{recovery}");
     let accounting = &record["accounting"];
     let succeeded = accounting["succeeded"].as_u64().expect("a count");
     assert!(succeeded > 800, "most of the 1,600 operations succeed: {accounting}");

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use libtest_mimic::{Completion, Failed, Trial};
+use provision::Engine;
 use reactor::Reactor;
 use store::{Driver, LocalBoxFuture, Target};
 use testkit::{TestTarget, Way};
@@ -71,6 +72,7 @@ impl Sentence {
     pub(crate) fn trial(self, driver: &'static dyn Driver, target: &TestTarget) -> Trial {
         let name = format!("{}::{}::{}", driver.name(), target.name(), self.name);
         let target = target.clone();
+        count_trial(&target, 1);
         Trial::ignorable_test(name, move || {
             let (group, target_name) = (self.group.clone(), target.name().to_owned());
             // What panics has failed, and has said so by then.
@@ -81,6 +83,12 @@ impl Sentence {
                 Ok(Err(_)) | Err(_) => Outcome::Failed,
             };
             matrix::record(driver.name(), &target_name, &group, outcome);
+            // Idle servers take memory and processor time from those whose turn it is.
+            if count_trial(&target, -1) == 0
+                && let Some(engine) = target.engine()
+            {
+                testkit::stop_servers_of(engine);
+            }
             ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
@@ -163,6 +171,15 @@ impl Drop for Emptied {
     fn drop(&mut self) {
         Commands::connect(&self.0).remove_everything();
     }
+}
+
+/// Changes how many trials are still to come with an engine, and says how many those are.
+fn count_trial(target: &TestTarget, change: i64) -> i64 {
+    static LEFT: Mutex<BTreeMap<&'static str, i64>> = Mutex::new(BTreeMap::new());
+    let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
+    let left = left.entry(target.engine().map_or("", Engine::name)).or_default();
+    *left += change;
+    *left
 }
 
 /// Whose turn it is on a target's server.
