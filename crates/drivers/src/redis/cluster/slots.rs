@@ -13,6 +13,12 @@ pub(crate) const SLOTS: usize = 16_384;
 /// Stands for no range in the table of slots. There are at most as many ranges as slots.
 const NONE: u16 = u16::MAX;
 
+/// Combinations of a master and its replicas: the specification recommends at most a thousand nodes.
+const RANGES_MAX: usize = 1000;
+
+/// Bytes of a host's name (RFC 1035).
+const HOST_BYTES_MAX: usize = 253;
+
 /// Replicas of one range that are kept: more would not be used by one session.
 const REPLICAS_MAX: usize = 16;
 
@@ -124,6 +130,9 @@ impl Topology {
             }
         }
         let number = self.ranges.iter().position(|known| *known == range).unwrap_or(self.ranges.len());
+        if number == RANGES_MAX {
+            return Err(unexpected());
+        }
         if number == self.ranges.len() {
             self.ranges.push(range);
         }
@@ -181,7 +190,17 @@ fn read_node(replies: &mut Replies<'_>, asked: &Node) -> Result<Node> {
     for _ in 2..items {
         replies.skip()?;
     }
-    Ok(Node { host: if matches!(host, "" | "?") { asked.host.clone() } else { host.to_owned() }, port })
+    Ok(Node { host: host_of(host, asked)?, port })
+}
+
+/// A host as a server names it; none means the one that was asked. It is shown to users, so it must be a name or an address.
+fn host_of(host: &str, asked: &Node) -> Result<String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'%');
+    match host {
+        "" | "?" => Ok(asked.host.clone()),
+        host if host.len() <= HOST_BYTES_MAX && host.bytes().all(is_plain) => Ok(host.to_owned()),
+        _ => Err(unexpected()),
+    }
 }
 
 /// Where a server says that a command belongs.
@@ -207,8 +226,7 @@ impl Redirect {
         let (host, port) = address.and_then(|text| text.rsplit_once(':')).ok_or_else(unexpected)?;
         let port = parse_integer(port.as_bytes()).ok().and_then(|port| u16::try_from(port).ok());
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let host = if matches!(host, "" | "?") { &asked.host } else { host };
-        Ok(Some(Self { is_ask, node: Node { host: host.to_owned(), port: port.ok_or_else(unexpected)? } }))
+        Ok(Some(Self { is_ask, node: Node { host: host_of(host, asked)?, port: port.ok_or_else(unexpected)? } }))
     }
 
     /// The first of so many replies that is one. All but the last have no replies within them: they are those of a
@@ -295,7 +313,15 @@ mod tests {
         assert_eq!(of("ASK 3999 ::1:6381"), to(true, "::1", 6381));
         assert_eq!(of("MOVED 3999 :6381"), to(false, "127.0.0.1", 6381));
         assert_eq!(of("ERR MOVED 1 a:1"), Ok(None));
-        for bad in ["MOVED", "MOVED 1", "MOVED 1 host", "MOVED 1 host:", "MOVED 1 host:70000", "ASK 1 host:-1"] {
+        for bad in [
+            "MOVED",
+            "MOVED 1",
+            "MOVED 1 a\x1b[2J:1",
+            "MOVED 1 host",
+            "MOVED 1 host:",
+            "MOVED 1 host:70000",
+            "ASK 1 host:-1",
+        ] {
             assert_eq!(of(bad), Err(ErrorKind::WrongResult), "{bad}");
         }
     }
