@@ -17,7 +17,7 @@ use store::{
 use crate::data::{Owned, Seen};
 use crate::lab::{CONFLICTS_MAX, Lab};
 
-pub(crate) use redis::Commands;
+pub(crate) use redis::{Commands, Reply};
 
 /// A way into a store past its driver's verbs, written with as little of the driver's code as can be.
 pub(crate) trait Side {

@@ -10,7 +10,7 @@ use store::{Capability, DataSize, Driver, ErrorKind, Fields, Request, Session, V
 
 use crate::data::{FIELD_COUNT, Seen, fields, key};
 use crate::lab::{Lab, ask, rows_of};
-use crate::raw::Raw;
+use crate::raw::{Raw, Reply};
 use crate::sentence::{Sentence, may_skip, says};
 
 /// Requests in flight, where the store pipelines.
@@ -175,9 +175,12 @@ async fn connected(lab: &Lab, raw: &mut Raw) -> Option<usize> {
     Some(match raw {
         Raw::Side(side) => return side.connections().await,
         Raw::Redis(commands) => {
-            let list = commands.ask(&["CLIENT", "LIST"]).text();
-            let database = format!(" db={} ", lab.target().path());
-            list.lines().filter(|line| line.contains(&database)).count()
+            let target = lab.target();
+            let database = format!(" db={} ", if target.path().is_empty() { "0" } else { target.path() });
+            let of_node = |list: &Reply| list.text().lines().filter(|line| line.contains(&database)).count();
+            let lists = commands.ask_all(&["CLIENT", "LIST"]);
+            // Who asks a cluster has a connection to each node, which counts as one.
+            lists.iter().map(of_node).sum::<usize>() - (lists.len() - 1)
         }
         Raw::Sql(_) => {
             let text = match lab.driver.name() {
