@@ -76,6 +76,8 @@ use store::{Driver, Error, Result, Target, did_you_mean};
 pub static DRIVERS: &[&dyn Driver] = &[
     #[cfg(feature = "cassandra")]
     &cassandra::Cassandra,
+    #[cfg(feature = "cockroachdb")]
+    &postgres::Postgres(&cockroachdb::COCKROACHDB),
     #[cfg(feature = "dynamodb")]
     &dynamodb::DynamoDb,
     #[cfg(feature = "elasticsearch")]
@@ -92,6 +94,8 @@ pub static DRIVERS: &[&dyn Driver] = &[
     &null::Null,
     #[cfg(feature = "mysql")]
     &mysql::OCEANBASE,
+    #[cfg(feature = "postgres")]
+    &postgres::Postgres(&postgres::POSTGRES),
     #[cfg(feature = "redis")]
     &redis::Redis,
     #[cfg(feature = "sqlite")]

@@ -42,15 +42,9 @@ pub(crate) fn client_config(target: &Target, default: TlsMode) -> Result<Option<
 /// # Errors
 /// `Config` where the host is neither a name nor an address.
 pub(crate) fn server_name(target: &Target) -> Result<ServerName<'static>> {
-    host_name(target.host())
+    server_name_of(target.host())
 }
 
-/// The same for another host of the target's.
-///
-/// # Errors
-/// As [`server_name`].
-pub(crate) fn host_name(host: &str) -> Result<ServerName<'static>> {
-    server_name_of(target.host())
 /// The same for another host of the data store.
 ///
 /// # Errors

