@@ -1,6 +1,8 @@
 //! Servers that answer what none would, and URLs of the environment.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use ::store::{
     DataSize, Dataset, Driver, ErrorKind, Fields, Namespace, OperationRows, RecordTable, Request, SessionSpec, Store,
@@ -216,6 +218,28 @@ async fn keys_out_of_order_are_noticed() {
     let error = execute(session.as_mut(), &Request::Scan { start: "k", limit: 2 }, &mut ()).await.expect_err("noticed");
     assert_eq!(error.kind(), ErrorKind::WrongResult);
     task.abort();
+}
+
+#[tokio::test]
+async fn a_dropped_session_hangs_up_with_a_request_in_flight() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let answers = Answers::then(200, "");
+    let look = async {
+        let (stream, _) = listener.accept().await.expect("our own connection");
+        serve(stream, answers.clone()).await;
+    };
+    // Looking at the server ends with its connection.
+    let (store, ()) = tokio::join!(connect(port), within_patience(look));
+    let (store, dataset) = (store.expect("so far it is a server"), records());
+    let opened = store.session(SessionSpec { dataset: Some(&dataset), depth: 1 });
+    let (session, accepted) = tokio::join!(opened, listener.accept());
+    let (mut session, (stream, _)) = (session.expect("listening"), accepted.expect("our own connection"));
+    session.submit(0, &Request::Read { key: "k1", fields: Fields::All }).expect("below the depth");
+    let first = poll_fn(|context| Poll::Ready(session.poll_completion(context, &mut ()))).await;
+    assert!(first.is_pending(), "nobody has answered yet: {first:?}");
+    drop(session);
+    within_patience(serve(stream, answers.clone())).await;
 }
 
 #[test]

@@ -66,6 +66,10 @@ impl Engine for InfluxDb {
         Origin::Download(&DOWNLOAD)
     }
 
+    fn image(&self) -> Option<&'static str> {
+        Some("influxdb:2.7")
+    }
+
     fn programs(&self) -> &'static [&'static str] {
         &["influxd"]
     }

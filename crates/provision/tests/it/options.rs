@@ -101,6 +101,7 @@ fn names_and_ports_are_taken_once() {
 #[test]
 fn settings_reach_the_server_but_cannot_open_it() {
     let addresses = BTreeMap::from([
+        ("influxdb", ("http-bind-address", "0.0.0.0:8086")),
         ("postgres", ("listen_addresses", "0.0.0.0")),
         ("mariadb", ("bind-address", "0.0.0.0")),
         ("mysql", ("bind-address", "0.0.0.0")),
