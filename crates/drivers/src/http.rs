@@ -43,6 +43,7 @@ const BUFFER_BYTES_RETAINED_MAX: usize = 256 << 10;
 const SHOWN_BYTES_MAX: usize = 200;
 
 /// Where a server is, how it is encrypted and how it is entered: made once of a target.
+#[derive(Clone)]
 pub(crate) struct Endpoint {
     node: Node,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
@@ -57,7 +58,7 @@ impl Endpoint {
     /// # Errors
     /// `Config` for a URL that cannot work.
     pub(crate) fn of(target: &Target, default_port: u16, default_tls: TlsMode) -> Result<Self> {
-        let endpoint = Self::at(target, default_port, default_tls)?;
+        let endpoint = Self::unentered(target, default_port, default_tls)?;
         let password = target.password().map_or("", store::Secret::expose);
         match target.user() {
             Some(user) => endpoint.entered_as(user, password),
@@ -71,14 +72,13 @@ impl Endpoint {
     ///
     /// # Errors
     /// `Config` for a URL that cannot work.
-    pub(crate) fn at(target: &Target, default_port: u16, default_tls: TlsMode) -> Result<Self> {
+    pub(crate) fn unentered(target: &Target, default_port: u16, default_tls: TlsMode) -> Result<Self> {
         let node = Node { host: target.host().to_owned(), port: target.port().unwrap_or(default_port) };
         let tls = match tls::client_config(target, default_tls)? {
             Some(config) => Some((config, tls::server_name(target)?)),
             None => None,
         };
-        let host = HeaderValue::from_str(&node.to_string())
-            .map_err(|source| Error::config("the target's host has characters that no host has").with_source(source))?;
+        let host = host_header(&node)?;
         Ok(Self { node, tls, connect_timeout: target.connect_timeout()?, host, authorization: None })
     }
 
@@ -105,6 +105,25 @@ impl Endpoint {
         Ok(self)
     }
 
+    /// Another node of the same data store, entered in the same way.
+    ///
+    /// # Errors
+    /// `Config` where its host cannot be one.
+    #[cfg(feature = "elasticsearch")]
+    pub(crate) fn at(&self, node: Node) -> Result<Self> {
+        let tls = match &self.tls {
+            Some((config, _)) => Some((
+                Arc::clone(config),
+                ServerName::try_from(node.host.clone()).map_err(|source| {
+                    Error::config(format!("{node} of the target's `nodes` cannot be in a certificate"))
+                        .with_source(source)
+                })?,
+            )),
+            None => None,
+        };
+        Ok(Self { host: host_header(&node)?, node, tls, ..self.clone() })
+    }
+
     /// Where it is, for messages.
     pub(crate) fn node(&self) -> &Node {
         &self.node
@@ -122,6 +141,11 @@ impl Endpoint {
         };
         result
     }
+}
+
+fn host_header(node: &Node) -> Result<HeaderValue> {
+    HeaderValue::from_str(&node.to_string())
+        .map_err(|source| Error::config("the target's host has characters that no host has").with_source(source))
 }
 
 /// What came back.
@@ -208,12 +232,8 @@ impl Connection {
         }
     }
 
-    /// Whether the connection is gone.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.broken
-    }
-
     /// Whether the other side has closed it, as servers do where nothing is asked for a while. To be asked between requests.
+    #[cfg(feature = "dynamodb")]
     pub(crate) fn is_closed(&mut self) -> bool {
         if let Some(driver) = &mut self.driver
             && Pin::new(driver).poll(&mut Context::from_waker(Waker::noop())).is_ready()
@@ -221,6 +241,11 @@ impl Connection {
             self.driver = None;
         }
         self.driver.is_none()
+    }
+
+    /// Whether the connection is gone.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     fn request(

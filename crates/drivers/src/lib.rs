@@ -2,30 +2,49 @@
 //!
 //! **The only crate that depends on database client libraries** (`results` uses `SQLite` for its own storage).
 
+#[cfg(feature = "cassandra")]
+mod cassandra;
+#[cfg(feature = "cockroachdb")]
+mod cockroachdb;
 #[cfg(feature = "lane")]
-#[cfg_attr(
-    not(feature = "relational"),
-    expect(dead_code, reason = "articles and JSON as text are for SQL alone")
-)]
+#[cfg_attr(not(feature = "relational"), expect(dead_code, reason = "stores without relations need a part of it"))]
 mod contents;
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
-#[cfg(all(test, any(feature = "http", feature = "postgres", feature = "redis")))]
+#[cfg(feature = "elasticsearch")]
+mod elasticsearch;
+#[cfg(all(test, any(feature = "http", feature = "mongodb", feature = "postgres", feature = "redis")))]
 #[cfg_attr(
     not(any(feature = "postgres", feature = "redis")),
     expect(dead_code, reason = "HTTP has one reply at a time, which is not cut again")
 )]
 mod hostile;
 #[cfg(feature = "http")]
-#[cfg_attr(not(test), expect(dead_code, reason = "what the first driver over HTTP is built on"))]
 mod http;
+#[cfg(feature = "influxdb")]
+mod influxdb;
 #[cfg(feature = "lane")]
 #[cfg_attr(
-    not(any(feature = "sqlite", test)),
+    not(any(
+        feature = "sqlite",
+        all(
+            feature = "relational",
+            any(
+                feature = "cassandra",
+                feature = "dynamodb",
+                feature = "elasticsearch",
+                feature = "influxdb",
+                feature = "mongodb"
+            )
+        ),
+        test
+    )),
     expect(dead_code, reason = "other drivers have sessions of their own and only run operations through its traits")
 )]
 mod lane;
 mod memory;
+#[cfg(feature = "mongodb")]
+mod mongodb;
 #[cfg(feature = "mysql")]
 mod mysql;
 mod null;
@@ -38,10 +57,7 @@ mod relational;
 #[cfg(feature = "redis")]
 mod resp;
 #[cfg(feature = "lane")]
-#[cfg_attr(
-    not(feature = "relational"),
-    expect(dead_code, reason = "only SQL verifies rows where they were put")
-)]
+#[cfg_attr(not(feature = "relational"), expect(dead_code, reason = "stores without relations need a part of it"))]
 mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -58,18 +74,30 @@ use store::{Driver, Error, Result, Target, did_you_mean};
 
 /// Every data store that this build can reach, alphabetic. Help texts, tables, routes and the test matrix derive from it.
 pub static DRIVERS: &[&dyn Driver] = &[
+    #[cfg(feature = "cassandra")]
+    &cassandra::Cassandra,
     #[cfg(feature = "dynamodb")]
     &dynamodb::DynamoDb,
-    &memory::Memory,
+    #[cfg(feature = "elasticsearch")]
+    &elasticsearch::Elasticsearch,
+    #[cfg(feature = "influxdb")]
+    &influxdb::InfluxDb,
     #[cfg(feature = "mysql")]
-    &mysql::MySql,
+    &mysql::MARIADB,
+    &memory::Memory,
+    #[cfg(feature = "mongodb")]
+    &mongodb::MongoDb,
+    #[cfg(feature = "mysql")]
+    &mysql::MYSQL,
     &null::Null,
-    #[cfg(feature = "postgres")]
-    &postgres::Postgres,
+    #[cfg(feature = "mysql")]
+    &mysql::OCEANBASE,
     #[cfg(feature = "redis")]
     &redis::Redis,
     #[cfg(feature = "sqlite")]
     &sqlite::Sqlite,
+    #[cfg(feature = "mysql")]
+    &mysql::TIDB,
 ];
 
 /// The driver for a URL scheme.

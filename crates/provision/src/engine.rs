@@ -269,6 +269,8 @@ pub struct Peer {
     pub port: u16,
     /// The others.
     pub ports: Vec<u16>,
+    /// Where its data is; empty for those that are prepared later.
+    pub data: PathBuf,
 }
 
 /// Files that a server encrypts with; it can read them.

@@ -24,11 +24,14 @@ pub enum Capability {
     Durable = 1 << 8,
     /// Runs inside Storelab: nothing has to be reached over a network.
     Embedded = 1 << 9,
+    /// Writes do not look first: an insert overwrites, an update of an absent key makes a record of the fields that it names,
+    /// and whoever removes nothing is told that it was done.
+    BlindWrites = 1 << 10,
 }
 
 impl Capability {
     /// Every capability.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::KeyValue,
         Self::OrderedScan,
         Self::Sql,
@@ -39,6 +42,7 @@ impl Capability {
         Self::ServerCounters,
         Self::Durable,
         Self::Embedded,
+        Self::BlindWrites,
     ];
 
     /// The name in tables and messages.
@@ -54,6 +58,7 @@ impl Capability {
             Self::ServerCounters => "server counters",
             Self::Durable => "durable",
             Self::Embedded => "embedded",
+            Self::BlindWrites => "blind writes",
         }
     }
 }

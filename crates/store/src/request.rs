@@ -101,14 +101,15 @@ pub enum Request<'a> {
         /// All fields, from the first.
         values: Values<'a>,
     },
-    /// Overwrite fields of a record. An absent key gives 0 rows where the store can tell at no extra cost.
+    /// Overwrite fields of a record. An absent key gives 0 rows where the store can tell at no extra cost; with
+    /// [`BlindWrites`](crate::Capability::BlindWrites) it makes a record that has just these fields.
     Update {
         /// The record's key.
         key: &'a str,
         /// The fields that change.
         values: Values<'a>,
     },
-    /// Remove a record. An absent key gives 0 rows.
+    /// Remove a record. An absent key gives 0 rows; with [`BlindWrites`](crate::Capability::BlindWrites) it may give 1.
     Delete {
         /// The record's key.
         key: &'a str,

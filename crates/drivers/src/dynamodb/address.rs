@@ -68,7 +68,7 @@ impl Address {
         }
         let tls_default = if target.is_loopback() { TlsMode::Off } else { TlsMode::Verify };
         let is_clear = target.tls(tls_default)? == TlsMode::Off;
-        let endpoint = Endpoint::at(target, if is_clear { DEFAULT_PORT } else { AWS_PORT }, tls_default)?;
+        let endpoint = Endpoint::unentered(target, if is_clear { DEFAULT_PORT } else { AWS_PORT }, tls_default)?;
         let scheme = if is_clear { "http" } else { "https" };
         let authority = endpoint.node().to_string();
         // As the signature has it: without the port where it is the scheme's own.

@@ -21,7 +21,7 @@ impl Engine for MariaDb {
     }
 
     fn also_known_as(&self) -> &'static [&'static str] {
-        &["maria", "mysql"]
+        &["maria"]
     }
 
     fn title(&self) -> &'static str {

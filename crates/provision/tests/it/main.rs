@@ -1,6 +1,7 @@
 //! Real servers: started, paused, killed, abandoned, swept up. One that is not installed is skipped by name, and fails
 //! the test where `STORELAB_REQUIRE_ENGINES` is set.
 
+mod clusters;
 mod container;
 mod lifecycle;
 mod options;
@@ -69,14 +70,14 @@ fn within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
 fn query(instance: &Instance, password: &str, statement: &str) -> Option<String> {
     let port = instance.port().to_string();
     let mut command = match instance.engine() {
-        "redis" => return Some(ask_redis(instance.port(), password, statement)),
+        "redis" | "valkey" => return Some(ask_redis(instance.port(), password, statement)),
         "postgres" => {
             let mut command = Command::new("psql");
             command.args(["-X", "-w", "-A", "-t", "-h", "127.0.0.1", "-p", &port, "-U", "storelab", "-d", "storelab"]);
             command.args(["-c", statement]).env("PGPASSWORD", password);
             command
         }
-        "mariadb" => {
+        "mariadb" | "mysql" | "oceanbase" | "tidb" => {
             let mut command = Command::new("mariadb");
             command.args(["--no-defaults", "--protocol=tcp", "-N", "-h", "127.0.0.1", "-P", &port, "-u", "storelab"]);
             command.args(["-D", "storelab", "-e", statement]).env("MYSQL_PWD", password);
@@ -106,5 +107,5 @@ fn password(url: &str) -> String {
 
 /// A statement that every engine answers, and its answer.
 fn greeting(engine: &str) -> (&'static str, &'static str) {
-    if engine == "redis" { ("PING", "+PONG") } else { ("SELECT 42", "42") }
+    if matches!(engine, "redis" | "valkey") { ("PING", "+PONG") } else { ("SELECT 42", "42") }
 }

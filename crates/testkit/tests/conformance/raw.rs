@@ -2,7 +2,11 @@
 //!
 //! A store with neither SQL nor Redis' commands has one file below `raw/` with its [`Side`], and one line in [`SIDES`].
 
+mod cassandra;
 mod dynamodb;
+mod elasticsearch;
+mod influxdb;
+mod mongodb;
 mod redis;
 
 use store::{
@@ -13,7 +17,7 @@ use store::{
 use crate::data::{Owned, Seen};
 use crate::lab::{CONFLICTS_MAX, Lab};
 
-pub(crate) use redis::Commands;
+pub(crate) use redis::{Commands, Reply};
 
 /// A way into a store past its driver's verbs, written with as little of the driver's code as can be.
 pub(crate) trait Side {
@@ -57,18 +61,17 @@ pub(crate) struct SideEntry {
 #[derive(Clone, Copy)]
 pub(crate) enum Alone {
     /// In a database of its own: makes it, and gives the path by which a target's URL names it.
-    #[expect(dead_code, reason = "for stores with several databases")]
     Database(for<'a> fn(&'a Target, u64) -> LocalBoxFuture<'a, String>),
     /// With the server to itself: no other trial runs on it meanwhile.
     Server,
 }
 
 /// The side doors, alphabetic by driver.
-pub(crate) static SIDES: &[SideEntry] = &[dynamodb::ENTRY];
+pub(crate) static SIDES: &[SideEntry] = &[cassandra::ENTRY, dynamodb::ENTRY, elasticsearch::ENTRY, influxdb::ENTRY];
 
 /// A driver's side door, where it has one.
 pub(crate) fn side(driver: &dyn Driver) -> Option<&'static SideEntry> {
-    SIDES.iter().find(|entry| entry.driver == driver.name())
+    SIDES.iter().copied().find(|entry| entry.driver == driver.name())
 }
 
 /// Whether there is a way in past the driver's verbs.

@@ -79,6 +79,10 @@ async fn absent(lab: &Lab) {
             Request::Update { key: absent, values: Values { bytes: &bytes[..LENGTH], length: LENGTH, first: 1 } },
             Request::Read { key: absent, fields: Fields::All },
         ] {
+            if lab.has(Capability::BlindWrites) && !matches!(request, Request::Read { .. }) {
+                blind(session.as_mut(), absent, &request).await;
+                continue;
+            }
             let (count, rows) = ask(session.as_mut(), request).await;
             assert_eq!((count, rows.len()), (Ok(0), 0), "{request:?}");
         }
@@ -86,6 +90,20 @@ async fn absent(lab: &Lab) {
             let found = rows_of(session.as_mut(), Request::Scan { start: "", limit: 100 }).await;
             assert_eq!(found, 5, "an update of an absent key makes no record");
         }
+    }
+}
+
+/// A write that does not look first: it is done, an update makes a record of just its fields, and the key is absent again.
+async fn blind(session: &mut dyn Session, key: &str, request: &Request<'_>) {
+    assert_eq!(rows_of(session, *request).await, 1, "{request:?}");
+    let (count, rows) = ask(session, Request::Read { key, fields: Fields::All }).await;
+    if let Request::Update { values, .. } = request {
+        assert_eq!((count, rows.len()), (Ok(1), 1), "{request:?}");
+        let is_written = |(field, value): (u16, &[u8])| rows[0].values[&usize::from(field)].bytes() == value;
+        assert!(values.iter().all(is_written), "{request:?}");
+        assert_eq!(rows_of(session, Request::Delete { key }).await, 1, "{request:?}");
+    } else {
+        assert_eq!((count, rows.len()), (Ok(0), 0), "{request:?}");
     }
 }
 
@@ -136,7 +154,8 @@ async fn delete(lab: &Lab) {
     let (gone, bytes) = (key(2), fields(2, FIELD_COUNT, LENGTH));
     for round in 0..2 {
         assert_eq!(rows_of(session.as_mut(), Request::Delete { key: &gone }).await, 1, "round {round}");
-        assert_eq!(rows_of(session.as_mut(), Request::Delete { key: &gone }).await, 0, "round {round}");
+        let again = rows_of(session.as_mut(), Request::Delete { key: &gone }).await;
+        assert!(again == 0 || lab.has(Capability::BlindWrites), "round {round}");
         assert_eq!(ask(session.as_mut(), Request::Read { key: &gone, fields: Fields::All }).await, (Ok(0), vec![]));
         let insert = Request::Insert { key: &gone, values: all(&bytes, LENGTH) };
         assert_eq!(rows_of(session.as_mut(), insert).await, 1, "round {round}");

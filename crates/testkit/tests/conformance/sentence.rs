@@ -9,13 +9,13 @@ use std::time::Duration;
 use libtest_mimic::{Completion, Failed, Trial};
 use provision::Engine;
 use reactor::Reactor;
-use store::{Driver, LocalBoxFuture};
+use store::{Driver, LocalBoxFuture, Target};
 use testkit::{TestTarget, Way};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use crate::lab::Lab;
 use crate::matrix::{self, Outcome};
-use crate::raw::{Alone, side};
+use crate::raw::{Alone, Commands, side};
 
 /// The contract has no sentence that takes this long: whoever does hangs. Generous, as the machine may be busy.
 const TRIAL_TIMEOUT: Duration = Duration::from_mins(3);
@@ -111,14 +111,16 @@ impl Sentence {
             return Ok(Completion::ignored_with("needs a database of its own"));
         }
         // Where a server has one database for all, whoever must be alone keeps the others off it.
-        let turn = turn_of(target.name());
-        let shares_server = side(driver).is_some_and(|entry| matches!(entry.alone, Alone::Server));
+        let turn = turn_of(target.server_name());
+        let has_one_database = side(driver).is_some_and(|entry| matches!(entry.alone, Alone::Server));
+        let shares_server = has_one_database || target.is_cluster();
         let _turn = match (shares_server, self.alone) {
             (false, _) => (None, None),
             (true, false) => (Some(turn.read().unwrap_or_else(PoisonError::into_inner)), None),
             (true, true) => (None, Some(turn.write().unwrap_or_else(PoisonError::into_inner))),
         };
         let url = target.url()?;
+        let _emptied = (self.alone && target.is_cluster()).then(|| Emptied::new(&url));
         let reactor = match target.way() {
             Way::Reactor => match Reactor::new() {
                 Ok(reactor) => Some(reactor),
@@ -151,6 +153,23 @@ impl Sentence {
         runtime
             .block_on(async { tokio::time::timeout(TRIAL_TIMEOUT, trial).await })
             .map_err(|_| Failed::from(format!("hangs: no end within {} s", TRIAL_TIMEOUT.as_secs())))
+    }
+}
+
+/// A cluster of ours without any key, before a trial that has it to itself and after it, however it ended.
+struct Emptied(Target);
+
+impl Emptied {
+    fn new(url: &str) -> Self {
+        let emptied = Self(Target::parse(url).expect("provision writes URLs"));
+        Commands::connect(&emptied.0).remove_everything();
+        emptied
+    }
+}
+
+impl Drop for Emptied {
+    fn drop(&mut self) {
+        Commands::connect(&self.0).remove_everything();
     }
 }
 
