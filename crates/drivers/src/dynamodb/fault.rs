@@ -1,6 +1,7 @@
 //! The library's errors, sorted by who must act.
 
 use std::error::Error as _;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
@@ -46,6 +47,30 @@ const REFUSED: [&str; 13] = [
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 ];
+
+/// The service met a fault of its own.
+const INTERNAL: [&str; 3] = ["InternalFailure", "InternalServerError", "ServiceUnavailable"];
+
+/// How often something that is no part of a measurement is asked again after such a fault, and after how long.
+const FAULTS_MAX: u32 = 5;
+const FAULT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Asks again where the service meets a fault of its own: `DynamoDB` Local does where one table is dropped while another is
+/// looked at. Only for what may be done twice, and never for what is measured.
+pub(super) async fn steadily<T, E: ProvideErrorMetadata>(
+    ask: impl AsyncFn() -> Result<T, SdkError<E, HttpResponse>>,
+) -> Result<T, SdkError<E, HttpResponse>> {
+    let mut faults = 0;
+    loop {
+        match ask().await {
+            Err(error) if faults < FAULTS_MAX && code(&error).is_some_and(|code| INTERNAL.contains(&code)) => {
+                faults += 1;
+                tokio::time::sleep(FAULT_PAUSE * faults).await;
+            }
+            result => return result,
+        }
+    }
+}
 
 /// What the service calls an error; none where it was not the service that said no.
 pub(super) fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
@@ -98,7 +123,7 @@ fn refusal(code: &str, message: &str) -> Error {
         NOT_FOUND => error(ErrorKind::Rejected).with_hint("the table is gone: load the data anew"),
         CANCELED if message.contains(CANCELED_BY_CONFLICT) => error(ErrorKind::Conflict),
         "IdempotentParameterMismatchException" | UNKNOWN_OPERATION | "SerializationException" => error(ErrorKind::Bug),
-        "InternalServerError" | "InternalFailure" | "ServiceUnavailable" => {
+        code if INTERNAL.contains(&code) => {
             error(ErrorKind::Rejected).with_hint("the service has a fault of its own: try again later")
         }
         _ => error(ErrorKind::Rejected)

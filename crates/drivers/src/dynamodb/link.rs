@@ -116,25 +116,6 @@ async fn send(connection: &mut Connection, request: HttpRequest) -> Result<HttpR
     Ok(HttpResponse::new(status, reply.body.into()))
 }
 
-/// Whether an answer is nested no deeper than answers are: the library reads a value in a value by calling itself, and a
-/// stranger could have it run out of stack.
-fn is_bearable(body: &[u8]) -> bool {
-    /// A value may be nested 32 deep (a quota of the service), at two brackets each; the rest is around it.
-    const DEPTH_MAX: u32 = 32 * 2 + 16;
-    let (mut depth, mut is_text, mut is_escaped) = (0_u32, false, false);
-    body.iter().all(|byte| {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if is_text => is_escaped = true,
-            b'"' => is_text = !is_text,
-            b'{' | b'[' if !is_text => depth += 1,
-            b'}' | b']' if !is_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        depth <= DEPTH_MAX
-    })
-}
-
 /// Our own error, to be found again in the library's.
 fn unsent(error: Error) -> ConnectorError {
     ConnectorError::io(BoxError::from(error))
@@ -147,20 +128,5 @@ impl Link {
         if let Some(idle) = self.line.lock().as_mut() {
             idle.since = idle.since.checked_sub(CLOSED_AFTER_MIN).expect("the clock runs longer than that");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_nested_deeper_than_any_value_is_refused() {
-        let value = |depth: usize| format!(r#"{{"Item":{{"a":{}{}}}}}"#, r#"{"L":["#.repeat(depth), "]}".repeat(depth));
-        assert!(is_bearable(value(32).as_bytes()));
-        assert!(!is_bearable(value(1000).as_bytes()));
-        let text = format!(r#"{{"Item":{{"a":{{"S":"\"{}"}}}}}}"#, "[{".repeat(1000));
-        assert!(is_bearable(text.as_bytes()), "brackets in a text nest nothing");
-        assert!(is_bearable("{}".repeat(1000).as_bytes()), "nor do those that are closed");
     }
 }

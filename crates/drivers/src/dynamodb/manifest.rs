@@ -208,7 +208,7 @@ impl<'a> Manifest<'a> {
         let mut from: Option<Item> = None;
         loop {
             let request = self.client.scan().table_name(TABLE).consistent_read(true).set_exclusive_start_key(from);
-            let answer = match request.send().await {
+            let answer = match fault::steadily(async || request.clone().send().await).await {
                 Ok(answer) => answer,
                 // It went with its last entry since it was looked for.
                 Err(error) if fault::code(&error) == Some(NOT_FOUND) => return Ok(Vec::new()),
@@ -246,7 +246,7 @@ impl<'a> Manifest<'a> {
             for entry in entries {
                 request = request.transact_items(entry.put()?);
             }
-            match request.send().await {
+            match fault::steadily(async || request.clone().send().await).await {
                 Ok(_) => return Ok(()),
                 Err(error) => match fault::code(&error) {
                     Some(CANCELED) => self.until_closed().await?,
@@ -281,7 +281,7 @@ impl<'a> Manifest<'a> {
         };
         let request =
             if is_foreign { request.expression_attribute_values(":creating", text(CREATING)) } else { request };
-        match request.send().await {
+        match fault::steadily(async || request.clone().send().await).await {
             Ok(_) => Ok(()),
             Err(error) if matches!(fault::code(&error), Some(CONDITION_FAILED | NOT_FOUND)) => {
                 if is_foreign {
@@ -322,7 +322,7 @@ impl<'a> Manifest<'a> {
         }
         for entry in &concerned {
             let request = self.client.delete_item().table_name(TABLE).key(OBJECT, text(&entry.object.name));
-            match request.send().await {
+            match fault::steadily(async || request.clone().send().await).await {
                 Ok(_) => {}
                 Err(error) if fault::code(&error) == Some(NOT_FOUND) => {}
                 Err(error) => return Err(fault::error(error)),
@@ -343,7 +343,7 @@ impl<'a> Manifest<'a> {
                 .table_name(TABLE)
                 .item(OBJECT, text(CLOSING))
                 .condition_expression(format!("attribute_not_exists({OBJECT})"));
-            match closing.send().await {
+            match fault::steadily(async || closing.clone().send().await).await {
                 Ok(_) => return self.close().await,
                 Err(error) => match fault::code(&error) {
                     Some(CONDITION_FAILED) => self.until_closed().await?,
@@ -366,7 +366,8 @@ impl<'a> Manifest<'a> {
     }
 
     async fn reopen(&self) -> Result<()> {
-        match self.client.delete_item().table_name(TABLE).key(OBJECT, text(CLOSING)).send().await {
+        let mark = self.client.delete_item().table_name(TABLE).key(OBJECT, text(CLOSING));
+        match fault::steadily(async || mark.clone().send().await).await {
             Ok(_) => Ok(()),
             Err(error) if fault::code(&error) == Some(NOT_FOUND) => Ok(()),
             Err(error) => Err(fault::error(error)),
@@ -378,7 +379,7 @@ impl<'a> Manifest<'a> {
         let mut patience = Patience::new(CLOSED_WITHIN);
         while self.exists().await? {
             let mark = self.client.get_item().table_name(TABLE).key(OBJECT, text(CLOSING)).consistent_read(true);
-            match mark.send().await {
+            match fault::steadily(async || mark.clone().send().await).await {
                 Ok(answer) if answer.item.is_none() => return Ok(()),
                 Ok(_) if patience.is_over() => return self.reopen().await,
                 Ok(_) => patience.pause().await,

@@ -112,7 +112,7 @@ pub(super) fn index_of_documents(namespace: &store::Namespace) -> String {
 
 /// What there is of that name.
 pub(super) async fn describe(client: &Client, name: &str) -> Result<Option<TableDescription>> {
-    match client.describe_table().table_name(name).send().await {
+    match fault::steadily(async || client.describe_table().table_name(name).send().await).await {
         Ok(answer) => Ok(answer.table),
         Err(error) if fault::code(&error) == Some(NOT_FOUND) => Ok(None),
         Err(error) => Err(fault::error(error)),
@@ -189,7 +189,7 @@ pub(super) fn identity(table: &TableDescription) -> String {
 pub(super) async fn begin_drop(client: &Client, name: &str, timeout: Duration) -> Result<()> {
     let mut patience = Patience::new(timeout);
     loop {
-        match client.delete_table().table_name(name).send().await {
+        match fault::steadily(async || client.delete_table().table_name(name).send().await).await {
             Ok(_) => return Ok(()),
             Err(error) => match fault::code(&error) {
                 Some(NOT_FOUND) => return Ok(()),
