@@ -22,6 +22,9 @@ const PLACED_MS_FIRST: i64 = 1_704_067_200_000;
 const PLACED_HOURS: u64 = 72;
 const HOUR_MS: i64 = 3_600_000;
 
+/// How long shards may take until they can be read.
+const SHARDS_TIMEOUT: &str = "60s";
+
 /// A dataset's index.
 pub(super) struct Index {
     /// Its name in the namespace.
@@ -88,7 +91,7 @@ pub(super) fn writes(namespace: &Namespace, name: &str) -> String {
     namespace.object(&format!("{name}_writes"))
 }
 
-/// Makes an empty index, without refreshes and copies until it is loaded.
+/// Makes an empty index, without refreshes and copies until it is loaded. Whoever writes to it waits for its shards.
 ///
 /// # Errors
 /// `Config` where its name has become somebody else's.
@@ -101,7 +104,7 @@ pub(super) async fn make(client: &mut Client, address: &Address, namespace: &Nam
         "aliases": { writes(namespace, index.name): {} },
     });
     let name = namespace.object(index.name);
-    let path = format!("{}/{name}", address.prefix);
+    let path = format!("{}/{name}?wait_for_active_shards=0", address.prefix);
     let reply = client.send(Method::PUT, &path, body.to_string().as_bytes()).await?;
     if reply.status.is_success() {
         return Ok(());
@@ -120,7 +123,10 @@ pub(super) async fn settle(
     indices: &[Index],
 ) -> Result<()> {
     let names: Vec<String> = indices.iter().map(|index| namespace.object(index.name)).collect();
-    let path = format!("{}/{}", address.prefix, names.join(","));
+    let names = names.join(",");
+    let path = format!("{}/{names}", address.prefix);
+    let health = format!("{}/_cluster/health/{names}?wait_for_status=yellow&timeout={SHARDS_TIMEOUT}", address.prefix);
+    client.ask::<Value>(Method::GET, &health, "").await?;
     let settings = json!({ "index": { "refresh_interval": null, "number_of_replicas": address.replicas } });
     client.ask::<Value>(Method::PUT, &format!("{path}/_settings"), &settings.to_string()).await?;
     for step in ["_flush", "_refresh"] {

@@ -185,7 +185,8 @@ async fn make_entry(client: &mut Client, prefix: &str, entry: &Entry, namespace:
         "mappings": { "dynamic": false, "_meta": entry.meta() },
         "aliases": { ALIAS: {} },
     });
-    let path = format!("{prefix}/{}", index_of(namespace));
+    // Nobody reads it but for its mapping, which the cluster has without its shards.
+    let path = format!("{prefix}/{}?wait_for_active_shards=0", index_of(namespace));
     let reply = client.send(Method::PUT, &path, body.to_string().as_bytes()).await?;
     if reply.status.is_success() {
         return Ok(());

@@ -14,7 +14,7 @@ use crate::data::{FIELD_COUNT, fields, key};
 use crate::lab::{Lab, connect, load, rows_of};
 use crate::sentence::{Sentence, may_skip};
 
-/// Less than the drivers' default time-out, far more than the second that is given.
+/// Less than the drivers' default time-out, far more than the seconds that are given.
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(9);
 
 /// An orphaned connection is noticed at once; this is for a busy machine.
@@ -52,9 +52,9 @@ fn not_ours() -> Completion {
     Completion::ignored_with("the server is not ours to kill")
 }
 
-/// The server's URL with a second for connecting.
+/// The server's URL with a time for connecting that even a server that has just started keeps to.
 fn impatient(server: &Server) -> String {
-    format!("{}?connect_timeout=1", server.url())
+    format!("{}?connect_timeout=3", server.url())
 }
 
 /// The kind of the error with which connecting ends, in time and without the password.

@@ -137,8 +137,8 @@ async fn abandon<T>(future: impl Future<Output = T>, polls: usize) -> bool {
     let mut future = pin!(future);
     let mut polled = 0;
     let outcome = tokio::time::timeout(
-        // It is woken for every poll but perhaps the last.
-        std::time::Duration::from_millis(500),
+        // It is woken for every poll but perhaps the last, by a store that is busy not at once.
+        std::time::Duration::from_secs(5),
         poll_fn(|context| {
             if polled == polls {
                 return Poll::Ready(false);

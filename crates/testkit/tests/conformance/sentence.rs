@@ -18,7 +18,7 @@ use crate::matrix::{self, Outcome};
 use crate::raw::{Alone, Commands, side};
 
 /// The contract has no sentence that takes this long: whoever does hangs. Generous, as the machine may be busy.
-const TRIAL_TIMEOUT: Duration = Duration::from_mins(3);
+const TRIAL_TIMEOUT: Duration = Duration::from_mins(6);
 
 type Run = Box<dyn for<'a> FnOnce(&'a Lab) -> LocalBoxFuture<'a, Completion> + Send>;
 
