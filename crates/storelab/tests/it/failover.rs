@@ -9,7 +9,8 @@ fn a_primary_killed_under_load_is_counted_and_its_successor_is_used() {
     let lab = Lab::new();
     let Some(cluster) = lab.cluster("mongodb", 3) else { return };
     let url = cluster.url();
-    let work = ["--json", "--rate", "200/s", "--sessions", "8", "--for", "25s", "--drain", "5s", "--workload", "ycsb:a"];
+    let work =
+        ["--json", "--rate", "200/s", "--sessions", "8", "--for", "25s", "--drain", "5s", "--workload", "ycsb:a"];
     let mut child = lab.spawn(&[&["run", &url][..], &work, &["--set", "records=200"]].concat());
     let primary = &cluster.nodes()[0];
     await_load(&lab, &mut child, primary.port());
