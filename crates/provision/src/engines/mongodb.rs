@@ -32,8 +32,9 @@ const ELECTION_TIMEOUT_MS: i32 = 2_000;
 /// A question that the set may not answer yet is asked again after this.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
-/// A primary that stops would wait 15 s for another one to take over.
-const SHUTDOWN_PARAMETER: &str = "shutdownTimeoutMillisForSignaledShutdown=100";
+/// A primary that stops would wait 15 s for another one to take over; and proving a password costs each connection of a
+/// load as much on the client as on the server: with so long and random a one the least that is permitted is enough.
+const PARAMETERS: [&str; 2] = ["shutdownTimeoutMillisForSignaledShutdown=100", "scramSHA256IterationCount=5000"];
 
 /// Small, so that several run side by side: a quarter of a gigabyte of cache, 200 MB of operations for its followers.
 const DEFAULTS: [(&str, &str); 2] = [("wiredTigerCacheSizeGB", "0.25"), ("oplogSize", "200")];
@@ -120,11 +121,10 @@ impl Engine for MongoDb {
             ("bind_ip", site.address.to_string().into()),
             ("port", site.port.to_string().into()),
         ];
-        let mut command = Invocation::new(site.installation.server()).arguments([
-            "--nounixsocket",
-            "--setParameter",
-            SHUTDOWN_PARAMETER,
-        ]);
+        let mut command = Invocation::new(site.installation.server()).argument("--nounixsocket");
+        for parameter in PARAMETERS {
+            command = command.argument("--setParameter").argument(parameter);
+        }
         // It takes no option twice, and none may open it.
         let is_own = |name: &str| own.iter().any(|(own, _)| *own == name);
         let defaults = DEFAULTS.iter().filter(|(name, _)| !site.settings.contains_key(*name));
