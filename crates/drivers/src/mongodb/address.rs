@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ::mongodb::options::{
-    ClientOptions, Credential, ReadPreference, SelectionCriteria, ServerAddress, ServerMonitoringMode, Tls, TlsOptions,
+    Acknowledgment, ClientOptions, Credential, ReadConcern, ReadPreference, SelectionCriteria, ServerAddress,
+    ServerMonitoringMode, Tls, TlsOptions, TransactionOptions,
 };
 use store::{Error, Node, Result, Target, TlsMode};
 
@@ -42,6 +43,8 @@ pub(crate) struct Address {
     pub(crate) write_concern: Option<Vec<u8>>,
     /// The read concern that every read carries, as a document; none leaves it to the server.
     pub(crate) read_concern: Option<Vec<u8>>,
+    /// Both, for a transaction, whose commands carry none.
+    pub(crate) transaction: TransactionOptions,
     credential: Option<Credential>,
     tls: Option<TlsOptions>,
 }
@@ -93,6 +96,7 @@ impl Address {
             read_from: read_from(target)?,
             write_concern: write_concern(target)?,
             read_concern: read_concern(target)?,
+            transaction: transaction(target),
             credential: credential(target)?,
             tls: tls_options(target)?,
         })
@@ -144,7 +148,28 @@ fn read_concern(target: &Target) -> Result<Option<Vec<u8>>> {
     if !READ_CONCERNS.contains(&given) {
         return Err(unknown("read_concern", given, READ_CONCERNS));
     }
+    if given == "linearizable" && read_from(target)? != ReadFrom::Primary {
+        return Err(Error::config("the target's `read_concern=linearizable` is for reads from the primary")
+            .with_hint("leave out read_preference, or use read_concern=majority"));
+    }
     Ok(Some(document(|concern| concern.text("level", given).end())))
+}
+
+/// What has been found good before.
+fn transaction(target: &Target) -> TransactionOptions {
+    let mut options = TransactionOptions::default();
+    options.write_concern = target.option("w").map(|given| match given.parse() {
+        Ok(members) => Acknowledgment::Nodes(members).into(),
+        Err(_) => Acknowledgment::Majority.into(),
+    });
+    // The server permits no others.
+    options.read_concern = match target.option("read_concern") {
+        Some("local" | "available") => Some(ReadConcern::local()),
+        Some("majority" | "linearizable") => Some(ReadConcern::majority()),
+        Some("snapshot") => Some(ReadConcern::snapshot()),
+        _ => None,
+    };
+    options
 }
 
 fn write_concern(target: &Target) -> Result<Option<Vec<u8>>> {
@@ -227,6 +252,7 @@ mod tests {
             ("h?w=many", "w=many"),
             ("h?read_preference=tertiary", "read_preference"),
             ("h?read_concern=none", "read_concern"),
+            ("h?read_concern=linearizable&read_preference=nearest", "linearizable"),
             ("h/a.b", "a.b"),
             ("h/a%20b", "a b"),
             ("u@h", "without a password"),

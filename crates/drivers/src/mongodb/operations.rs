@@ -320,7 +320,11 @@ impl Asked<'_> {
         let writer = &mut self.members.writer;
         // It goes back to the library's own store of them.
         let mut session = writer.transactions().await?;
-        session.start_transaction().await.map_err(|error| writer.failed(error))?;
+        session
+            .start_transaction()
+            .with_options(self.concerns.of_transaction())
+            .await
+            .map_err(|error| writer.failed(error))?;
         let result = self.transfer(&mut session).await;
         let writer = &mut self.members.writer;
         match result {

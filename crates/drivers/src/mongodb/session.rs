@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ::mongodb::bson::{RawBsonRef, RawDocument};
+use ::mongodb::options::TransactionOptions;
 use store::{Error, Fields, OperationRows, Outcome, RecordTable, Request, Result, Value, Values};
 
 use super::address::Address;
@@ -95,6 +96,11 @@ impl Concerns {
         if let Some(concern) = &self.0.write_concern {
             command.written("writeConcern", concern);
         }
+    }
+
+    /// Both, for a transaction.
+    pub(crate) fn of_transaction(&self) -> TransactionOptions {
+        self.0.transaction.clone()
     }
 
     /// Appends the read concern, where the target has one.

