@@ -13,6 +13,7 @@ use store::{
 use crate::data::{Owned, Seen};
 use crate::lab::{CONFLICTS_MAX, Lab};
 
+pub(crate) use cassandra::clients_of;
 pub(crate) use redis::Commands;
 
 /// A way into a store past its driver's verbs, written with as little of the driver's code as can be.

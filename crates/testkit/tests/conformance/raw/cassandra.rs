@@ -94,6 +94,11 @@ struct Cassandra {
     keyspace: String,
 }
 
+/// How many clients a node has beside the one that asks.
+pub(crate) fn clients_of(node: &Target) -> usize {
+    Cassandra::connect(node).ask("SELECT port FROM system_views.clients").len() - 1
+}
+
 fn open(target: &Target) -> LocalBoxFuture<'_, Box<dyn Side>> {
     Box::pin(async move { Box::new(Cassandra::connect(target)) as Box<dyn Side> })
 }
