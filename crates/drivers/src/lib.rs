@@ -4,18 +4,47 @@
 
 #[cfg(feature = "cassandra")]
 mod cassandra;
+#[cfg(feature = "cockroachdb")]
+mod cockroachdb;
 #[cfg(feature = "lane")]
-#[cfg_attr(not(feature = "relational"), expect(dead_code, reason = "other drivers have fewer tables"))]
+#[cfg_attr(not(feature = "relational"), expect(dead_code, reason = "stores without relations need a part of it"))]
 mod contents;
-#[cfg(all(test, any(feature = "postgres", feature = "redis")))]
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
+#[cfg(feature = "elasticsearch")]
+mod elasticsearch;
+#[cfg(all(test, any(feature = "http", feature = "mongodb", feature = "postgres", feature = "redis")))]
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "redis")),
+    expect(dead_code, reason = "HTTP has one reply at a time, which is not cut again")
+)]
 mod hostile;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "influxdb")]
+mod influxdb;
 #[cfg(feature = "lane")]
 #[cfg_attr(
-    not(any(feature = "cassandra", feature = "sqlite", test)),
+    not(any(
+        feature = "sqlite",
+        all(
+            feature = "relational",
+            any(
+                feature = "cassandra",
+                feature = "dynamodb",
+                feature = "elasticsearch",
+                feature = "influxdb",
+                feature = "mongodb"
+            )
+        ),
+        test
+    )),
     expect(dead_code, reason = "other drivers have sessions of their own and only run operations through its traits")
 )]
 mod lane;
 mod memory;
+#[cfg(feature = "mongodb")]
+mod mongodb;
 #[cfg(feature = "mysql")]
 mod mysql;
 mod null;
@@ -28,12 +57,20 @@ mod relational;
 #[cfg(feature = "redis")]
 mod resp;
 #[cfg(feature = "lane")]
+#[cfg_attr(
+    not(any(feature = "cassandra", feature = "relational")),
+    expect(dead_code, reason = "stores without relations need a part of it")
+)]
 mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "tls")]
 mod tls;
-#[cfg(any(feature = "mysql", feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "http", feature = "mysql", feature = "postgres", feature = "redis"))]
+#[cfg_attr(
+    not(any(feature = "mysql", feature = "postgres", feature = "redis")),
+    expect(dead_code, reason = "HTTP only connects with it and has a library for the rest")
+)]
 mod wire;
 
 use store::{Driver, Error, Result, Target, did_you_mean};
@@ -42,16 +79,28 @@ use store::{Driver, Error, Result, Target, did_you_mean};
 pub static DRIVERS: &[&dyn Driver] = &[
     #[cfg(feature = "cassandra")]
     &cassandra::Cassandra,
-    &memory::Memory,
+    #[cfg(feature = "dynamodb")]
+    &dynamodb::DynamoDb,
+    #[cfg(feature = "elasticsearch")]
+    &elasticsearch::Elasticsearch,
+    #[cfg(feature = "influxdb")]
+    &influxdb::InfluxDb,
     #[cfg(feature = "mysql")]
-    &mysql::MySql,
+    &mysql::MARIADB,
+    &memory::Memory,
+    #[cfg(feature = "mongodb")]
+    &mongodb::MongoDb,
+    #[cfg(feature = "mysql")]
+    &mysql::MYSQL,
     &null::Null,
-    #[cfg(feature = "postgres")]
-    &postgres::Postgres,
+    #[cfg(feature = "mysql")]
+    &mysql::OCEANBASE,
     #[cfg(feature = "redis")]
     &redis::Redis,
     #[cfg(feature = "sqlite")]
     &sqlite::Sqlite,
+    #[cfg(feature = "mysql")]
+    &mysql::TIDB,
 ];
 
 /// The driver for a URL scheme.

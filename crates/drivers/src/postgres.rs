@@ -1,19 +1,25 @@
-//! `PostgreSQL`, over its own protocol.
+//! `PostgreSQL` and what else speaks its protocol.
 //!
-//! - `address`: where a server is and how it is entered; `connection`: entering it, and asking one thing at a time.
+//! - `product`: what one product has otherwise than another.
+//! - `address`: where servers are and how they are entered; `role`: which of several will do; `connection`: entering one,
+//!   and asking one thing at a time; `scram`: how passwords are proven.
 //! - `message`: the protocol's messages; `value`: what is in them; `statement`: prepared statements; `error`: refusals.
 //! - `session`: the hot path; `lane`: the operations, which may take several round trips, on the same connection.
-//! - `store`: what is made, loaded, counted and dropped; `dialect`: what is written differently from other products.
+//! - `store`: what is made, loaded and dropped; `counting`: what servers count; `dialect`: what is written differently from other products.
 //!
 //! A request is one write of Bind, Execute and Sync, its answer is read where it lies, and Sync behind each request
 //! keeps an error of one from the others in flight.
 
 mod address;
 mod connection;
+mod counting;
 mod dialect;
 mod error;
 mod lane;
 mod message;
+mod product;
+mod role;
+mod scram;
 mod session;
 mod statement;
 mod store;
@@ -27,28 +33,33 @@ use ::store::{
     Capabilities, Capability, Driver, LocalBoxFuture, Lookup, Operation, Result, Store, Target, TargetOption,
 };
 
-use self::address::{DEFAULT_PORT, OPTIONS, url_from_environment};
-use crate::relational::OPERATIONS;
+use self::address::url_from_environment;
+#[cfg(feature = "cockroachdb")]
+pub(crate) use self::address::{
+    APPLICATION_NAME_OPTION, BALANCE_OPTION, CONNECT_TIMEOUT_OPTION, NODES_OPTION, SERVER_OPTION, SSL_OPTION,
+    STATEMENT_TIMEOUT_OPTION,
+};
+pub(crate) use self::product::{POSTGRES, Product};
 
-/// The driver.
+/// The driver of one product that speaks the protocol.
 #[derive(Debug)]
-pub(crate) struct Postgres;
+pub(crate) struct Postgres(pub(crate) &'static Product);
 
 impl Driver for Postgres {
     fn name(&self) -> &'static str {
-        "postgres"
+        self.0.name
     }
 
     fn title(&self) -> &'static str {
-        "PostgreSQL"
+        self.0.title
     }
 
     fn schemes(&self) -> &'static [&'static str] {
-        &["postgres", "postgresql"]
+        self.0.schemes
     }
 
     fn default_port(&self) -> Option<u16> {
-        Some(DEFAULT_PORT)
+        Some(self.0.port)
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -66,18 +77,18 @@ impl Driver for Postgres {
     }
 
     fn operations(&self) -> &'static [Operation] {
-        OPERATIONS
+        self.0.dialect.operations
     }
 
     fn options(&self) -> &'static [TargetOption] {
-        &OPTIONS
+        self.0.options
     }
 
     fn url_from_environment(&self, lookup: Lookup<'_>) -> Option<String> {
-        Some(url_from_environment(lookup))
+        Some(url_from_environment(self.0, lookup))
     }
 
     fn connect<'a>(&'a self, target: &'a Target) -> LocalBoxFuture<'a, Result<Arc<dyn Store>>> {
-        Box::pin(async move { Ok(Arc::new(store::PostgresStore::connect(target).await?) as Arc<dyn Store>) })
+        Box::pin(async move { Ok(Arc::new(store::PostgresStore::connect(self.0, target).await?) as Arc<dyn Store>) })
     }
 }

@@ -234,6 +234,79 @@ pub(crate) fn parse_integer(text: &[u8]) -> Result<i64, Malformed> {
     if negative { 0_i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }.ok_or(Malformed)
 }
 
+/// Walks over commands that were encoded here, to send each where its key is.
+pub(crate) struct Scanner<'a> {
+    bytes: &'a [u8],
+    position: usize,
+}
+
+/// A command among others.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Command<'a> {
+    /// Where it begins.
+    pub(crate) start: usize,
+    /// Where it ends.
+    pub(crate) end: usize,
+    /// Its name.
+    pub(crate) name: &'a [u8],
+    /// Its first key, where it has one: what follows the name, or for a script what follows the number of keys.
+    pub(crate) key: Option<&'a [u8]>,
+}
+
+impl<'a> Scanner<'a> {
+    /// Over those commands.
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, position: 0 }
+    }
+
+    /// The next command; none at the end, or where there is none.
+    pub(crate) fn command(&mut self) -> Option<Command<'a>> {
+        let start = self.position;
+        let command = self.take_command(start);
+        if command.is_none() {
+            self.position = start;
+        }
+        command
+    }
+
+    fn take_command(&mut self, start: usize) -> Option<Command<'a>> {
+        let arguments = self.number(b'*')?;
+        let (mut name, mut key): (&[u8], _) = (b"", None);
+        for place in 0..arguments {
+            let length = self.number(b'$')?;
+            let bytes = self.bytes.get(self.position..self.position.checked_add(length)?)?;
+            self.position += length + 2;
+            match place {
+                0 => name = bytes,
+                1 if name != b"EVAL" => key = Some(bytes),
+                3 if name == b"EVAL" => key = Some(bytes),
+                _ => {}
+            }
+        }
+        (self.position <= self.bytes.len()).then_some(Command { start, end: self.position, name, key })
+    }
+
+    /// Whether all of it was commands.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.position == self.bytes.len()
+    }
+
+    /// `*3\r\n`, `$10\r\n`.
+    fn number(&mut self, kind: u8) -> Option<usize> {
+        let rest = self.bytes.get(self.position..)?;
+        let digits = rest.strip_prefix(&[kind])?;
+        let mut number = 0_usize;
+        for (place, byte) in digits.iter().enumerate() {
+            if !byte.is_ascii_digit() {
+                self.position += 1 + place + 2;
+                return (place > 0).then_some(number);
+            }
+            number = number.checked_mul(10)?.checked_add(usize::from(byte - b'0'))?;
+        }
+        None
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use proptest::prelude::*;
@@ -318,6 +391,29 @@ pub(crate) mod tests {
         assert_eq!(Decimal::new(0).as_bytes(), b"0");
     }
 
+    #[test]
+    fn commands_are_told_apart_with_their_keys() {
+        let mut out = Vec::new();
+        command_of(&mut out, &[b"GET", b"k1"]);
+        command_of(&mut out, &[b"MULTI"]);
+        command_of(&mut out, &[b"EVAL", b"return 1", b"2", b"first", b"second", b""]);
+        let mut scanner = Scanner::new(&out);
+        let mut found = Vec::new();
+        while let Some(Command { start, end, name, key }) = scanner.command() {
+            assert_eq!(out[start], b'*');
+            assert!(out[..end].ends_with(b"\r\n"));
+            found.push((name, key));
+        }
+        assert!(scanner.is_at_end());
+        let expect: [(&[u8], Option<&[u8]>); 3] = [(b"GET", Some(b"k1")), (b"MULTI", None), (b"EVAL", Some(b"first"))];
+        assert_eq!(found, expect);
+        for cut in 1..out.len() {
+            let mut scanner = Scanner::new(&out[..cut]);
+            while scanner.command().is_some() {}
+            assert!(!scanner.is_at_end() || out[cut..].starts_with(b"*"), "cut at {cut}");
+        }
+    }
+
     /// Any well-formed reply.
     pub(crate) fn reply() -> impl Strategy<Value = Vec<u8>> {
         let line = |kind: &'static str| {
@@ -342,6 +438,14 @@ pub(crate) mod tests {
     }
 
     proptest! {
+        #[test]
+        fn any_bytes_are_scanned(text in "([*$][0-9]{0,21}\r\n|[a-z]{0,4}\r\n){0,12}") {
+            let mut scanner = Scanner::new(text.as_bytes());
+            while let Some(command) = scanner.command() {
+                prop_assert!(command.start < command.end && command.end <= text.len());
+            }
+        }
+
         #[test]
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200), replies in 0_u32..5) {
             let _ = items(&bytes);

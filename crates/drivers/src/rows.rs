@@ -115,7 +115,7 @@ impl RowBuffer {
 
     /// Shows the rows to a visitor. A request without rows shows nothing, not even a beginning.
     pub(crate) fn replay(&self, token: Token, visitor: &mut dyn Rows) {
-        if self.rows.is_empty() {
+        if self.is_empty() {
             return;
         }
         visitor.begin(token);

@@ -43,6 +43,7 @@ const SETTINGS: &[&str] = &[
 ];
 
 static DIALECT: Dialect = Dialect {
+    operations: OPERATIONS,
     placeholder: Placeholder::Question,
     lock: "BEGIN IMMEDIATE",
     unlock: "COMMIT",

@@ -113,6 +113,13 @@ impl Wire {
         Ok(self)
     }
 
+    /// The connection alone, for a library that speaks on it. Nothing may be buffered.
+    #[cfg(feature = "http")]
+    pub(crate) fn into_stream(self) -> Direct {
+        debug_assert!(self.start == self.end && self.out.is_empty(), "what is buffered would be lost");
+        self.stream
+    }
+
     /// Goes on as a worker's sessions do. Nothing may be buffered to be sent.
     ///
     /// # Errors

@@ -95,6 +95,7 @@ pub(crate) fn fill_figures(record: &mut Record, load: &Load, outcome: &Outcome, 
     record.accounting = accounting.into();
     record.duration_seconds = seconds;
     record.throughput_per_second = per_second(accounting.succeeded, seconds);
+    record.recovery = outcome.recovery.into();
     record.error_messages = outcome
         .errors
         .iter()

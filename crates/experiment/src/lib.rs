@@ -15,8 +15,8 @@ pub use data::{LoadProgress, Prepared, clean, load, local_runtime, prepare};
 pub use plan::{Collect, IoPlan, LoadPlan, PhasePlan, Plan, Spacing, WorkloadPlan};
 pub use record::{
     AccountingRecord, CheckRecord, ErrorMessage, GeneratorRecord, HistogramRecord, Lateness, Metric, OperationRecord,
-    PhaseRecord, Provenance, Record, SCHEMA, SampleRecord, SampledOperation, ServerRecord, Sink, Status, TargetRecord,
-    ThresholdRecord, Verdict, Verification, WorkloadRecord,
+    PhaseRecord, Provenance, Record, RecoveryRecord, SCHEMA, SampleRecord, SampledOperation, ServerRecord, Sink,
+    Status, TargetRecord, ThresholdRecord, Verdict, Verification, WorkloadRecord,
 };
 pub use run::{Connected, DataPolicy, Event, Finished, Options, UNVERIFIED, connect, run};
 pub use spec::{LOCAL_PREFIX, Spec, TargetPlan, resolve_target, workload_named};

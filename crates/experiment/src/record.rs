@@ -54,6 +54,9 @@ pub struct Record {
     pub phases: Vec<PhaseRecord>,
     /// What the load generator itself used, and how well it kept time.
     pub generator: GeneratorRecord,
+    /// How the store was lost, and came back.
+    #[serde(default)]
+    pub recovery: RecoveryRecord,
     /// The host that the generator ran on.
     pub host: Value,
     /// The data store's side.
@@ -258,6 +261,37 @@ pub struct Lateness {
     pub p99: f64,
     /// Greatest.
     pub max: f64,
+}
+
+/// How the store was lost, and came back: it is gone from the first operation that fails because nobody answers to the
+/// next one of any session that ends well. Of the whole run, phases that do not count included.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct RecoveryRecord {
+    /// How often it was gone for a millisecond or more.
+    pub outages: u64,
+    /// How long, all of them together.
+    pub gone_seconds: f64,
+    /// The longest one.
+    pub longest_seconds: f64,
+    /// When that one began, since the run's start.
+    pub longest_start_seconds: Option<f64>,
+    /// Whether it had not come back when the run ended; that outage is counted as far as it was seen.
+    pub is_gone: bool,
+    /// The longest that one session was without a connection after it had lost it.
+    pub session_seconds_max: f64,
+}
+
+impl From<runner::Recovery> for RecoveryRecord {
+    fn from(recovery: runner::Recovery) -> Self {
+        Self {
+            outages: recovery.outages,
+            gone_seconds: recovery.gone.as_secs_f64(),
+            longest_seconds: recovery.longest.as_secs_f64(),
+            longest_start_seconds: (recovery.outages > 0).then_some(recovery.longest_start.as_secs_f64()),
+            is_gone: recovery.is_gone,
+            session_seconds_max: recovery.session_max.as_secs_f64(),
+        }
+    }
 }
 
 /// The data store's side.

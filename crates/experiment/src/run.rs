@@ -16,7 +16,7 @@ use crate::floor::harness_floor_us;
 use crate::plan::Collect;
 use crate::record::{
     AccountingRecord, CheckRecord, GeneratorRecord, HistogramRecord, OperationRecord, PhaseRecord, Provenance, Record,
-    SCHEMA, SampleRecord, ServerRecord, Sink, Status, TargetRecord, Verification, WorkloadRecord,
+    RecoveryRecord, SCHEMA, SampleRecord, ServerRecord, Sink, Status, TargetRecord, Verification, WorkloadRecord,
 };
 use crate::spec::{Spec, TargetPlan, from_provision};
 use crate::verdict::{Evidence, judge};
@@ -300,6 +300,7 @@ fn measure_started(
         accounting: record.accounting,
         total: &record.total,
         generator: &record.generator,
+        recovery: record.recovery,
         embedded: spec.driver.capabilities().has(Capability::Embedded),
         interrupted: outcome.interrupted,
     });
@@ -355,6 +356,7 @@ impl Connected {
             total: OperationRecord::default(),
             phases: spec.load.phases.iter().map(PhaseRecord::expected).collect(),
             generator: GeneratorRecord::default(),
+            recovery: RecoveryRecord::default(),
             host: serde_json::Value::Null,
             server: ServerRecord { settings: self.info.settings.clone(), ..ServerRecord::default() },
             verification: Verification::default(),

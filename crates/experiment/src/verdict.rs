@@ -2,7 +2,7 @@
 
 use runner::{Load, Mode};
 
-use crate::record::{AccountingRecord, GeneratorRecord, OperationRecord, Verdict};
+use crate::record::{AccountingRecord, GeneratorRecord, OperationRecord, RecoveryRecord, Verdict};
 
 /// Share of its processors above which the generator, not the store, may be what was measured.
 const CPU_SHARE_MAX: f64 = 0.95;
@@ -17,13 +17,14 @@ pub(crate) struct Evidence<'a> {
     pub(crate) accounting: AccountingRecord,
     pub(crate) total: &'a OperationRecord,
     pub(crate) generator: &'a GeneratorRecord,
+    pub(crate) recovery: RecoveryRecord,
     /// Whether the store runs inside the generator, so that its work counts as the generator's.
     pub(crate) embedded: bool,
     pub(crate) interrupted: bool,
 }
 
 pub(crate) fn judge(evidence: &Evidence<'_>) -> Verdict {
-    let Evidence { load, accounting, total, generator, embedded, interrupted } = evidence;
+    let Evidence { load, accounting, total, generator, recovery, embedded, interrupted } = evidence;
     let mut reasons = Vec::new();
     let mut warnings = Vec::new();
     let open = load.phases.iter().any(|phase| phase.recorded && phase.mode != Mode::Closed);
@@ -68,6 +69,7 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Verdict {
     if generator.reconnects > 0 {
         warnings.push(format!("{} connections were lost", generator.reconnects));
     }
+    warnings.extend(gone(recovery));
     if *interrupted {
         warnings.push("the run was interrupted before its end".to_owned());
     }
@@ -75,6 +77,20 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Verdict {
         warnings.push("no send waited for its time: every one was already overdue".to_owned());
     }
     Verdict { valid: reasons.is_empty(), reasons, warnings, thresholds: Vec::new() }
+}
+
+/// What to say of a store that was gone.
+fn gone(recovery: &RecoveryRecord) -> Option<String> {
+    let RecoveryRecord { outages, gone_seconds, longest_seconds, longest_start_seconds, is_gone, .. } = *recovery;
+    let start = longest_start_seconds?;
+    let mut text = format!("nobody answered for {longest_seconds:.3} s from {start:.1} s on");
+    if outages > 1 {
+        text = format!("{text} ({outages} times, {gone_seconds:.3} s in all)");
+    }
+    if is_gone {
+        text.push_str("; the store had not come back when the run ended");
+    }
+    Some(text)
 }
 
 #[cfg(test)]
@@ -103,6 +119,7 @@ mod tests {
             accounting,
             total: &total,
             generator: &generator,
+            recovery: RecoveryRecord::default(),
             embedded: false,
             interrupted: false,
         })
@@ -116,6 +133,28 @@ mod tests {
     #[test]
     fn a_closed_run_says_that_it_is_blind() {
         assert_eq!(verdict(false, |_, _| {}).warnings, ["closed load: blind to stalls"]);
+    }
+
+    #[test]
+    fn a_store_that_was_gone_is_told_with_its_time() {
+        let check = |recovery, expect: Option<&str>| assert_eq!(gone(&recovery).as_deref(), expect);
+        check(RecoveryRecord { session_seconds_max: 1.0, ..RecoveryRecord::default() }, None);
+        let once = RecoveryRecord {
+            outages: 1,
+            gone_seconds: 2.5,
+            longest_seconds: 2.5,
+            longest_start_seconds: Some(4.0),
+            is_gone: false,
+            session_seconds_max: 3.0,
+        };
+        check(once, Some("nobody answered for 2.500 s from 4.0 s on"));
+        check(
+            RecoveryRecord { outages: 2, gone_seconds: 3.0, is_gone: true, ..once },
+            Some(
+                "nobody answered for 2.500 s from 4.0 s on (2 times, 3.000 s in all); the store had not come back when \
+                 the run ended",
+            ),
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A data store of several nodes.
 
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use crate::engine::{Engine, Peer, Site};
 use crate::error::IoContext;
@@ -53,7 +54,10 @@ impl Cluster {
             folders.push(own.data);
         }
         let mut is_fresh = false;
-        for (server, folder) in cluster.nodes.iter_mut().zip(&folders) {
+        for (node, folder) in folders.iter().enumerate() {
+            let (earlier, others) = cluster.nodes.split_at_mut(node);
+            let Some(server) = others.first_mut() else { break };
+            server.meet(earlier);
             is_fresh |= server.prepare(folder.as_deref())?;
             if !engine.nodes_start_together() {
                 server.launch()?;
@@ -121,13 +125,17 @@ fn peers(engine: &dyn Engine, count: usize, first_port: Option<u16>) -> Result<V
             None => find(&addresses, 1, &[])?[0],
         };
         let ports = find(&addresses, further, &[port])?;
-        return Ok(addresses.into_iter().map(|address| Peer { address, port, ports: ports.clone() }).collect());
+        return Ok(addresses
+            .into_iter()
+            .map(|address| Peer { address, port, ports: ports.clone(), data: PathBuf::new() })
+            .collect());
     }
     let mut free = find(&[LOOPBACK], count * (1 + further), first_port.as_slice())?.into_iter();
     let mut take = || free.next().unwrap_or_default();
     Ok((0..count)
         .map(|node| Peer {
             address: LOOPBACK,
+            data: PathBuf::new(),
             port: first_port.filter(|_| node == 0).unwrap_or_else(&mut take),
             ports: (0..further).map(|_| take()).collect(),
         })

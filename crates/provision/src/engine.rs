@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::cache::Cache;
+use crate::container;
 use crate::origin::{Download, Origin};
 use crate::{Error, ErrorKind, Home, Password, Result};
 
@@ -45,6 +46,12 @@ pub trait Engine: Sync {
 
     /// The programs that are needed, the server's own first.
     fn programs(&self) -> &'static [&'static str];
+
+    /// The Docker image whose PATH has the same programs, where there is one: used where a daemon is there and the host has
+    /// not the programs.
+    fn image(&self) -> Option<&'static str> {
+        None
+    }
 
     /// How many ports it listens on beside the clients': for its peers, for its administrators.
     fn further_ports(&self) -> usize {
@@ -144,10 +151,19 @@ pub trait Engine: Sync {
             Origin::Debian(_) => find_in(self.programs(), &folders),
             Origin::Download(download) => self.find_download(download, &folders),
         };
-        found.map_err(|missing| {
+        found.or_else(|missing| self.find_image().ok_or(missing)).map_err(|missing| {
             Error::new(ErrorKind::NotInstalled, format!("{} is not installed: no `{missing}`", self.title()))
                 .with_hint(format!("storelab engines install {}", self.name()))
         })
+    }
+
+    /// Its image, where that is on this machine.
+    fn find_image(&self) -> Option<Installation> {
+        let image = self.image().filter(|image| container::has_image(image))?;
+        let programs: BTreeMap<_, _> = self.programs().iter().map(|name| (*name, PathBuf::from(name))).collect();
+        let server = programs.get(self.programs().first()?)?.clone();
+        let version = image.rsplit_once(':').map_or("latest", |(_, tag)| tag).to_owned();
+        Some(Installation { programs, server, version, folder: None, image: Some(image) })
     }
 
     /// Programs that are installed come before those that were downloaded, unless programs alone are not the server.
@@ -189,9 +205,15 @@ pub struct Installation {
     server: PathBuf,
     version: String,
     folder: Option<PathBuf>,
+    image: Option<&'static str>,
 }
 
 impl Installation {
+    /// The Docker image that the programs are in, where they are.
+    pub fn image(&self) -> Option<&'static str> {
+        self.image
+    }
+
     /// The folder that was downloaded or built, where it was: with all that belongs to the server.
     pub fn folder(&self) -> &Path {
         self.folder.as_deref().unwrap_or(Path::new(""))
@@ -247,6 +269,8 @@ pub struct Peer {
     pub port: u16,
     /// The others.
     pub ports: Vec<u16>,
+    /// Where its data is; empty for those that are prepared later.
+    pub data: PathBuf,
 }
 
 /// Files that a server encrypts with; it can read them.
@@ -366,7 +390,7 @@ fn find_programs(names: &[&'static str], folders: &[PathBuf]) -> Result<Installa
         programs.insert(name, places.find(|path| is_program(path)).ok_or(name)?);
     }
     let server = names.first().and_then(|name| programs.get(name)).cloned().ok_or("")?;
-    Ok(Installation { programs, server, version: String::new(), folder: None })
+    Ok(Installation { programs, server, version: String::new(), folder: None, image: None })
 }
 
 fn is_program(path: &Path) -> bool {

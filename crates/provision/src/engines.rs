@@ -1,14 +1,23 @@
 //! Every kind of server that can be started: one file each, one line in [`ENGINES`].
 
 mod cassandra;
+mod cockroachdb;
+mod dynamodb;
+mod elasticsearch;
+mod influxdb;
 mod mariadb;
+mod mongodb;
+mod mysql;
+mod oceanbase;
 mod postgres;
 mod redis;
+mod tidb;
+mod valkey;
 
 use crate::{Engine, Error, ErrorKind, Result};
 
 /// Every kind of server, alphabetic. Help texts, tables and test matrices derive from it.
-pub static ENGINES: &[&dyn Engine] = &[&cassandra::Cassandra, &mariadb::MariaDb, &postgres::Postgres, &redis::Redis];
+pub static ENGINES: &[&dyn Engine] = &[&cassandra::Cassandra, &cockroachdb::CockroachDb, &dynamodb::DynamoDb, &elasticsearch::ELASTICSEARCH, &influxdb::InfluxDb, &mariadb::MariaDb, &mongodb::MongoDb, &mysql::MySql, &oceanbase::OceanBase, &elasticsearch::OPENSEARCH, &postgres::Postgres, &redis::Redis, &tidb::TiDb, &valkey::Valkey];
 
 /// The engine of a name.
 ///
@@ -58,12 +67,13 @@ mod tests {
     #[test]
     fn an_unknown_name_brings_the_nearest_that_exists() {
         for (typed, expect) in [
-            ("mysql", "did you mean `mariadb`?"),
-            ("MySQL", "did you mean `mariadb`?"),
+            ("maria", "did you mean `mariadb`?"),
+            ("MySQL", "did you mean `mysql`?"),
+            ("seekdb", "did you mean `oceanbase`?"),
             ("postgers", "did you mean `postgres`?"),
             ("postgresql", "did you mean `postgres`?"),
             ("reddis", "did you mean `redis`?"),
-            ("zzz", "there are cassandra, mariadb, postgres, redis"),
+            ("zzz", "there are cassandra, dynamodb, elasticsearch, influxdb, mariadb, mongodb, mysql, oceanbase, opensearch, postgres, redis, tidb, valkey"),
         ] {
             let error = engine(typed).expect_err("no such engine");
             assert_eq!((error.kind(), error.hint()), (ErrorKind::Unknown, Some(expect)), "{typed}");

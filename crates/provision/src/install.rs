@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::cache::{Cache, MARK};
+use crate::container;
 use crate::engines::ENGINES;
 use crate::error::IoContext;
 use crate::origin::{Download, Origin, Tool};
@@ -42,16 +43,21 @@ pub fn install(engine: &dyn Engine, home: &Home, mut progress: impl FnMut(&str))
         progress(&format!("{} {} is installed already", engine.title(), installation.version()));
         return Ok(installation);
     }
-    match engine.origin() {
+    let installed = match engine.origin() {
         Origin::Debian(packages) => {
             let otherwise = format!(
                 "install {} with your own package manager so that `{}` is in PATH",
                 engine.title(),
                 engine.programs().join("` and `")
             );
-            install_packages(packages, &otherwise, &mut progress)?;
+            install_packages(packages, &otherwise, &mut progress)
         }
-        Origin::Download(download) => make(engine, download, &mut progress)?,
+        Origin::Download(download) => make(engine, download, &mut progress),
+    };
+    if let Err(error) = installed {
+        // Where the host cannot have it, a container can.
+        let image = engine.image().filter(|_| container::has_daemon()).ok_or(error)?;
+        container::pull(image, &mut progress)?;
     }
     engine.find(home)
 }

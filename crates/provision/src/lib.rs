@@ -19,6 +19,7 @@
 
 mod cache;
 mod cluster;
+mod container;
 mod engine;
 mod engines;
 mod error;

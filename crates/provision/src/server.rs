@@ -15,7 +15,7 @@ use crate::launch::{prepare, remove_transient_files, write_files};
 use crate::probe::{self, ADDRESS_IN_USE};
 use crate::process::{Process, wait_until};
 use crate::record::{FOLDER_PREFIX, Instance, LOG, Record, boot_id};
-use crate::supervisor::{Setting, Supervised};
+use crate::supervisor::{Container, Setting, Supervised};
 use crate::user::User;
 use crate::{Error, ErrorKind, Home, Password, Result};
 
@@ -57,6 +57,8 @@ pub struct Server {
     site: Site,
     user: User,
     supervised: Option<Supervised>,
+    /// Where the server of a given data folder listened before.
+    kept_port: Option<u16>,
     is_ours: bool,
 }
 
@@ -70,12 +72,21 @@ impl Server {
         let home = enter(options)?;
         let mut server = Self::create(engine, options, &home, Membership::alone()?)?;
         let is_fresh = server.prepare(options.data.as_deref())?;
-        server.come_up(options.port)?;
+        // Some data knows its server's address: the members of a replica set know one another by it.
+        let kept = server.kept_port.filter(|port| probe::is_free(server.site.address, *port));
+        server.come_up(options.port.or(kept))?;
         if is_fresh {
             engine.settle(&[&server.site]).map_err(|error| server.with_log(&error))?;
             server.leave_keepsake()?;
         }
         Ok(server)
+    }
+
+    /// Lets it know where the data of nodes is that were prepared before it.
+    pub(crate) fn meet(&mut self, earlier: &[Self]) {
+        for (peer, server) in self.site.nodes.iter_mut().zip(earlier) {
+            peer.data.clone_from(&server.site.data);
+        }
     }
 
     /// What can also be known and done without having started it.
@@ -182,7 +193,12 @@ impl Server {
         let unique = folder.path().file_name().unwrap_or_default().to_string_lossy();
         let name = options.name.clone().unwrap_or_else(|| unique[FOLDER_PREFIX.len()..].to_owned());
         let Membership { cluster, password, node, nodes } = membership;
-        let peer = nodes.get(node).cloned().unwrap_or(Peer { address: LOOPBACK, port: 0, ports: Vec::new() });
+        let peer = nodes.get(node).cloned().unwrap_or(Peer {
+            address: LOOPBACK,
+            port: 0,
+            ports: Vec::new(),
+            data: PathBuf::new(),
+        });
         let record = Record {
             name,
             engine: engine.name().to_owned(),
@@ -213,7 +229,7 @@ impl Server {
             node,
             nodes,
         };
-        Ok(Self { engine, instance, site, user, supervised: None, is_ours: true })
+        Ok(Self { engine, instance, site, user, supervised: None, kept_port: None, is_ours: true })
     }
 
     /// Brings the data into being, unless a given folder has some of ours; whether it did.
@@ -224,6 +240,7 @@ impl Server {
         };
         if let Some(keepsake) = keepsake {
             self.site.password = Password::kept(keepsake.password.clone());
+            self.kept_port = keepsake.port;
             self.instance.update(|record| record.password = keepsake.password)?;
             return Ok(false);
         }
@@ -272,9 +289,12 @@ impl Server {
     /// Written last, into a folder that was given: data without it was not finished.
     pub(crate) fn leave_keepsake(&self) -> Result<()> {
         let Some(folder) = self.instance.data() else { return Ok(()) };
-        let keepsake =
-            Keepsake { engine: self.engine.name().to_owned(), password: self.site.password.expose().to_owned() };
-        let text = serde_json::to_vec_pretty(&keepsake).expect("two strings");
+        let keepsake = Keepsake {
+            engine: self.engine.name().to_owned(),
+            password: self.site.password.expose().to_owned(),
+            port: Some(self.site.port),
+        };
+        let text = serde_json::to_vec_pretty(&keepsake).expect("strings and a number");
         let what = || format!("write in {}", folder.display());
         let mut file = tempfile::NamedTempFile::new_in(folder).or_cannot(what)?;
         std::io::Write::write_all(&mut file, &text).or_cannot(what)?;
@@ -287,7 +307,7 @@ impl Server {
         let take = |site: &mut Site, port: u16| {
             let further = probe::free_ports(&[address], count, &[port]).or_cannot(|| "find free ports")?;
             (site.port, site.ports) = (port, further);
-            site.nodes = vec![Peer { address, port, ports: site.ports.clone() }];
+            site.nodes = vec![Peer { address, port, ports: site.ports.clone(), data: site.data.clone() }];
             Ok::<(), Error>(())
         };
         if let Some(port) = port {
@@ -362,7 +382,15 @@ impl Server {
     }
 
     fn setting<'a>(&'a self, log: &'a Path) -> Setting<'a> {
-        Setting { user: self.user, stop_signal: self.engine.stop_signal(), folder: &self.site.folder, log }
+        let container = self.site.installation.image().map(|image| Container {
+            image,
+            name: self.site.folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            folders: [&*self.site.folder, &*self.site.data]
+                .into_iter()
+                .filter(|folder| *folder == self.site.folder || !folder.starts_with(&self.site.folder))
+                .collect(),
+        });
+        Setting { user: self.user, stop_signal: self.engine.stop_signal(), folder: &self.site.folder, log, container }
     }
 
     /// A failure and what the server's log says of it.
@@ -425,6 +453,9 @@ impl Membership {
 struct Keepsake {
     engine: String,
     password: String,
+    /// Where it listened; taken again where it is free.
+    #[serde(default)]
+    port: Option<u16>,
 }
 
 /// Waits until the server is what listens on its port and answers there.

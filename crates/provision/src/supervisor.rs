@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::container;
 use crate::engine::{Invocation, StopSignal};
 use crate::error::{IoContext, Result};
 use crate::process::{Process, wait_until};
@@ -33,6 +34,18 @@ pub(crate) struct Setting<'a> {
     pub(crate) folder: &'a Path,
     /// What its output is appended to.
     pub(crate) log: &'a Path,
+    /// The image and the name of the container that it runs in, and the folders that are seen there, where it does.
+    pub(crate) container: Option<Container<'a>>,
+}
+
+/// Where a contained command runs.
+pub(crate) struct Container<'a> {
+    /// The image.
+    pub(crate) image: &'static str,
+    /// The container's own name.
+    pub(crate) name: String,
+    /// What it sees of the host, the instance's folder first.
+    pub(crate) folders: Vec<&'a Path>,
 }
 
 /// A command under supervision.
@@ -43,18 +56,34 @@ pub(crate) struct Supervised {
     tie: Option<ChildStdin>,
     supervisor_process: Option<Process>,
     process: Option<Process>,
+    /// The name of its container, where it runs in one.
+    container: Option<String>,
 }
 
 impl Supervised {
     /// Starts a command. One that cannot be started has ended with status 126 or 127, and the log says why.
     pub(crate) fn spawn(setting: &Setting<'_>, invocation: &Invocation) -> Result<Self> {
+        let Some(container) = &setting.container else {
+            return Self::spawn_as(setting, invocation, setting.user, "");
+        };
+        let Container { image, name, folders } = container;
+        let contained = container::contained(invocation, image, name, setting.user, folders);
+        // The client of the daemon must be allowed to ask it, which whoever runs Storelab is.
+        let mut supervised = Self::spawn_as(setting, &contained, User::Same, name)?;
+        let server = container::server_process(name, || supervised.ended().is_some());
+        supervised.process = server.or(supervised.process);
+        supervised.container = Some(name.clone());
+        Ok(supervised)
+    }
+
+    fn spawn_as(setting: &Setting<'_>, invocation: &Invocation, user: User, container: &str) -> Result<Self> {
         let signal = match setting.stop_signal {
             StopSignal::Interrupt => "INT",
             StopSignal::Terminate => "TERM",
         };
         let mut command = Command::new("/bin/sh");
         command
-            .args(["-c", SCRIPT, SCRIPT_NAME, signal])
+            .args(["-c", SCRIPT, SCRIPT_NAME, signal, container])
             .args([setting.folder, setting.log, &invocation.input, &invocation.program])
             .args(&invocation.arguments)
             .current_dir(setting.folder)
@@ -64,18 +93,18 @@ impl Supervised {
             .stderr(Stdio::null());
         // Neither Storelab's secrets nor PGDATA and its like are a server's business.
         command.env_clear().env("HOME", setting.folder).env("LC_ALL", "C").env("TMPDIR", setting.folder);
-        for name in ["PATH", "TZ"] {
+        for name in ["PATH", "TZ", "DOCKER_HOST"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }
         }
         command.envs(invocation.environment.iter().map(|(name, value)| (*name, value)));
-        setting.user.apply(&mut command);
+        user.apply(&mut command);
         let mut supervisor = command.spawn().or_cannot(|| "start a supervisor with /bin/sh")?;
         let tie = supervisor.stdin.take();
         let output = supervisor.stdout.take().expect("it was piped");
         let supervisor_process = Process::find(supervisor.id());
-        let mut supervised = Self { supervisor, tie, supervisor_process, process: None };
+        let mut supervised = Self { supervisor, tie, supervisor_process, process: None, container: None };
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line).or_cannot(|| "hear from the supervisor")?;
         supervised.process = line.trim().parse().ok().and_then(Process::find);
@@ -119,6 +148,9 @@ impl Supervised {
     pub(crate) fn end(&mut self) {
         if let Some(process) = self.process {
             process.kill_tree(END_TIMEOUT);
+        }
+        if let Some(name) = &self.container {
+            container::remove(name);
         }
         if self.wait(END_TIMEOUT).is_none() {
             if let Some(supervisor) = self.supervisor_process {

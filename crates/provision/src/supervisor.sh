@@ -1,13 +1,13 @@
 # Runs one server (or one command that prepares it) and outlives whoever started it just long enough to clean up.
 #
-# Arguments: the stop signal, the folder to remove, the log, the command's input, then the command.
+# Arguments: the stop signal, the name of the command's Docker container or nothing, the folder to remove, the log, the command's input, then the command.
 # Standard input is a pipe that the owner holds: when it ends, so did the owner, however that came about (kill -9 too),
 # and the command and all that descends from it are stopped, killed after a second, and the folder is removed.
 # The line `detach` instead of an end lets the command stay. The first line of output is the command's process number.
 # Only what POSIX has, and sleep with fractions: no ps, no pgrep.
 
-signal=$1 folder=$2 log=$3 input=$4
-shift 4
+signal=$1 container=$2 folder=$3 log=$4 input=$5
+shift 5
 
 # When the owner dies while the server is paused, the kernel sends SIGHUP to this process group: it has become an orphan
 # with a stopped member. Neither we nor the server may die of it.
@@ -81,6 +81,7 @@ clean_up() {
         kill -KILL $tree
         await_end 20
     fi
+    if [ -n "$container" ]; then docker rm --force "$container" >/dev/null 2>&1; fi
     cd /
     rm -rf -- "$folder"
 }

@@ -37,6 +37,17 @@ impl User {
         }
     }
 
+    /// Its numbers as `USER:GROUP`.
+    pub(crate) fn ids(self) -> String {
+        match self {
+            Self::Same => {
+                let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+                format!("{}:{}", user.as_raw(), group.as_raw())
+            }
+            Self::Unprivileged { user_id, group_id } => format!("{user_id}:{group_id}"),
+        }
+    }
+
     /// Makes this user the owner of a file or folder.
     pub(crate) fn own(self, path: &Path) -> Result<()> {
         match self {

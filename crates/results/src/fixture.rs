@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use experiment::{
     AccountingRecord, CheckRecord, ErrorMessage, GeneratorRecord, HistogramRecord, Lateness, LoadPlan, Metric,
-    OperationRecord, PhasePlan, PhaseRecord, Provenance, Record, SCHEMA, SampleRecord, SampledOperation, ServerRecord,
-    Status, TargetRecord, ThresholdRecord, Verdict, Verification, WorkloadRecord,
+    OperationRecord, PhasePlan, PhaseRecord, Provenance, Record, RecoveryRecord, SCHEMA, SampleRecord,
+    SampledOperation, ServerRecord, Status, TargetRecord, ThresholdRecord, Verdict, Verification, WorkloadRecord,
 };
 use serde_json::json;
 use stats::Histogram;
@@ -113,6 +113,7 @@ fn record(name: &str, id: Uuid, start: jiff::Timestamp, shape: Shape) -> Record 
             phase("steady", true, warm_up, shape.seconds as f64 - warm_up),
         ],
         generator: GeneratorRecord::default(),
+        recovery: RecoveryRecord::default(),
         host: json!({}),
         server: ServerRecord::default(),
         verification: Verification::default(),
@@ -312,6 +313,16 @@ fn finish(record: &mut Record, shape: Shape, phases: &[Vec<Counted>]) {
         reconnects: 0,
         connects_failed: 0,
     };
+    if let Some(at) = shape.stall_at {
+        record.recovery = RecoveryRecord {
+            outages: 1,
+            gone_seconds: 2.0,
+            longest_seconds: 2.0,
+            longest_start_seconds: Some(at as f64),
+            is_gone: false,
+            session_seconds_max: 2.25,
+        };
+    }
     record.host = json!({ "cpu_seconds": { "user": 41.2, "system": 18.9, "iowait": 0.6 }, "steal_percent": 0.0 });
     record.server = ServerRecord {
         cpu_seconds: Some(0.71 * shape.seconds as f64),

@@ -8,6 +8,7 @@
 //! **It never allocates per operation after warm-up and never blocks a worker on recording.** The clock's origin, the
 //! seed and the stop signal are arguments.
 
+mod absence;
 mod backoff;
 mod clock;
 mod load;
@@ -19,6 +20,7 @@ mod slot;
 mod timer;
 mod worker;
 
+pub use absence::Recovery;
 pub use load::{Arrivals, Limit, Load, Mode, Phase, Rate};
 pub use record::{Accounting, Cell, ErrorSample, OperationCells, Sample, SecondGauges};
 pub use run::{Io, Outcome, PhaseOutcome, RunSpec, Stop, run};

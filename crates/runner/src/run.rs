@@ -14,7 +14,8 @@ use store::{Error, Result, Store};
 use tokio::runtime::{Builder, LocalOptions};
 use workload::Instance;
 
-use crate::clock::Clock;
+use crate::absence::{Absence, Recovery};
+use crate::clock::{Clock, nanoseconds};
 use crate::load::Load;
 use crate::record::{
     Accounting, Collector, ErrorSample, Message, OperationCells, Outbox, Recorder, Sample, merge_errors,
@@ -102,6 +103,8 @@ pub struct Outcome {
     pub reconnects: u64,
     /// Attempts at it that failed.
     pub connects_failed: u64,
+    /// How the store was lost, and came back.
+    pub recovery: Recovery,
     /// Worker threads that there were.
     pub workers: u32,
     /// How all connections were waited for.
@@ -122,6 +125,7 @@ pub fn run(spec: &RunSpec, observe: &mut dyn FnMut(&Sample)) -> Result<Outcome> 
     let (sender, inbox) = channel();
     let (mut starts, mut returns, mut threads) = (Vec::new(), Vec::new(), Vec::new());
     let sessions = spec.load.sessions.get();
+    let absence = Arc::new(Absence::default());
     for index in 0..workers {
         let (start_sender, start) = channel();
         let (return_sender, returned) = channel();
@@ -131,10 +135,10 @@ pub fn run(spec: &RunSpec, observe: &mut dyn FnMut(&Sample)) -> Result<Outcome> 
         let end = u64::from(sessions) * u64::from(index + 1) / u64::from(workers);
         let share = Share { index, first_session: first as u32, sessions: (end - first) as u32 };
         let outbox = Outbox::new(index as usize, sender.clone());
-        let spec = spec.clone();
+        let (spec, absence) = (spec.clone(), Arc::clone(&absence));
         let thread = thread::Builder::new()
             .name(format!("worker-{index}"))
-            .spawn(move || work(&spec, share, &outbox, returned, &start))
+            .spawn(move || work(&spec, share, &absence, &outbox, returned, &start))
             .map_err(|source| {
                 Error::config(format!("worker thread {index} of {workers} could not be started"))
                     .with_hint("use fewer sessions, or raise the limit on processes (ulimit -u)")
@@ -148,7 +152,7 @@ pub fn run(spec: &RunSpec, observe: &mut dyn FnMut(&Sample)) -> Result<Outcome> 
     if panicked > 0 {
         return Err(Error::bug(format!("{panicked} of {workers} workers died")));
     }
-    gathered.map(|gathered| gathered.into_outcome(spec, workers))
+    gathered.map(|gathered| gathered.into_outcome(spec, workers, &absence))
 }
 
 /// A worker's share of the sessions.
@@ -169,7 +173,14 @@ fn worker_count(spec: &RunSpec) -> u32 {
 }
 
 /// A worker thread, from its runtime's start to its outcome.
-fn work(spec: &RunSpec, share: Share, outbox: &Outbox, returned: Receiver<OperationCells>, start: &Receiver<Instant>) {
+fn work(
+    spec: &RunSpec,
+    share: Share,
+    absence: &Arc<Absence>,
+    outbox: &Outbox,
+    returned: Receiver<OperationCells>,
+    start: &Receiver<Instant>,
+) {
     let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
         Err(source) => {
@@ -190,7 +201,7 @@ fn work(spec: &RunSpec, share: Share, outbox: &Outbox, returned: Receiver<Operat
     };
     let _current = reactor.as_ref().map(Reactor::enter);
     let (store, instance, load) = (Arc::clone(&spec.store), Arc::clone(&spec.instance), spec.load.clone());
-    let (stop, seed) = (spec.stop.clone(), spec.seed);
+    let (stop, seed, absence) = (spec.stop.clone(), spec.seed, Arc::clone(absence));
     let recorder = Recorder::new(instance.operations().len(), outbox.clone(), returned);
     // A task of the runtime, not its root future: waking that one costs a write to an event descriptor each time.
     // Nothing here yields to other tasks but by waiting, so tokio's cooperative budget would only cause false waits.
@@ -206,6 +217,7 @@ fn work(spec: &RunSpec, share: Share, outbox: &Outbox, returned: Receiver<Operat
             store: &*store,
             instance: &*instance,
             stop: &stop,
+            absence: &absence,
             reactor,
         };
         let worker = Worker::connect(worker_spec, Clock::new(Instant::now()), recorder).await;
@@ -326,7 +338,7 @@ fn gather(
 }
 
 impl Gathered {
-    fn into_outcome(self, spec: &RunSpec, workers: u32) -> Outcome {
+    fn into_outcome(self, spec: &RunSpec, workers: u32, absence: &Absence) -> Outcome {
         let mut lateness = Histogram::new();
         let mut errors = Vec::new();
         let (mut reconnects, mut connects_failed) = (0, 0);
@@ -352,16 +364,18 @@ impl Gathered {
             reconnects += outcome.reconnects;
             connects_failed += outcome.connects_failed;
         }
+        let duration = self.ended.saturating_duration_since(self.origin);
         Outcome {
             phases,
             lateness,
             errors,
             reconnects,
             connects_failed,
+            recovery: absence.recovery(nanoseconds(duration)),
             workers,
             io: if in_reactor { Io::IoUring } else { Io::Epoll },
             interrupted: spec.stop.is_requested(),
-            duration: self.ended.saturating_duration_since(self.origin),
+            duration,
         }
     }
 }

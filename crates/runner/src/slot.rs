@@ -38,6 +38,8 @@ pub(crate) struct Slot<'a> {
     pub(crate) free: Vec<Token>,
     /// Since when the last freed token has been free: a send after that which waited for the clock alone can be late.
     pub(crate) free_since: Nanoseconds,
+    /// When the connection was lost that is being made again.
+    pub(crate) lost_at: Nanoseconds,
     /// Counts connections, so that alarms of an earlier one are known as stale.
     pub(crate) generation: u32,
     pub(crate) backoff: Backoff,
@@ -58,6 +60,7 @@ impl Slot<'_> {
             pending: vec![None; depth as usize],
             free: Vec::with_capacity(depth as usize),
             free_since: 0,
+            lost_at: 0,
             generation: 0,
             backoff: Backoff::default(),
             waker: Waker::from(Arc::clone(&woken)),

@@ -21,6 +21,7 @@ use stats::Histogram;
 use store::{Error, Result, SessionSpec, Store};
 use workload::{ClientSpec, Instance};
 
+use crate::absence::Absence;
 use crate::clock::{Clock, Nanoseconds};
 use crate::load::Load;
 use crate::ready::ReadyQueue;
@@ -53,6 +54,7 @@ pub(crate) struct WorkerSpec<'a> {
     pub(crate) store: &'a dyn Store,
     pub(crate) instance: &'a dyn Instance,
     pub(crate) stop: &'a Stop,
+    pub(crate) absence: &'a Absence,
     /// What connections go through, where the kernel has it and the load wants it.
     pub(crate) reactor: Option<Reactor>,
 }

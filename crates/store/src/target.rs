@@ -12,6 +12,9 @@ use crate::{Error, Result, TargetOption, did_you_mean};
 /// How long connecting may take where the URL does not say (`connect_timeout`, in seconds, as libpq has it).
 const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
+/// URL parameters whose names have one of these are shown as `***`, as passwords are.
+const SECRETS: [&str; 4] = ["api_key", "password", "secret", "token"];
+
 /// A password. Shown as `***`, always.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -301,7 +304,7 @@ impl fmt::Display for Target {
             f.write_str(&self.path)?;
         }
         for (position, (name, value)) in self.options.iter().enumerate() {
-            let secret = name.contains("password") || name.contains("token") || name.contains("secret");
+            let secret = SECRETS.iter().any(|word| name.contains(word));
             write!(f, "{}{name}={}", if position == 0 { '?' } else { '&' }, if secret { "***" } else { value })?;
         }
         Ok(())

@@ -16,5 +16,5 @@
 mod servers;
 mod targets;
 
-pub use servers::{dedicated, engines_are_required, stop_servers};
+pub use servers::{dedicated, engines_are_required, stop_servers, stop_servers_of};
 pub use targets::{Missing, Targets, TestTarget, Way, targets};

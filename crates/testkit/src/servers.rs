@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use provision::{Certificates, Engine, Options, Result, Server};
+use provision::{Certificates, Cluster, Engine, Options, Result, Server};
 
 use crate::targets::{folder_of_files, remove_files};
 
@@ -15,11 +15,17 @@ use crate::targets::{folder_of_files, remove_files};
 const REQUIRE_VARIABLE: &str = "STORELAB_REQUIRE_ENGINES";
 
 /// Settings that tests need beyond the engines' own: a database of Redis for each test that wants to be alone.
-const SETTINGS: &[(&str, &str, &str)] = &[("redis", "databases", "1024")];
+const SETTINGS: &[(&str, &str, &str)] = &[("redis", "databases", "1024"), ("valkey", "databases", "1024")];
+
+/// Nodes of a shared cluster.
+const CLUSTER_NODES: usize = 3;
 
 /// The shared servers by their engine's name. Statics are not dropped, so [`stop_servers`] ends them; a process that
 /// dies without it leaves them to their supervisors, which stop them then.
 static SHARED: Mutex<BTreeMap<String, Server>> = Mutex::new(BTreeMap::new());
+
+/// The same for clusters.
+static SHARED_CLUSTERS: Mutex<BTreeMap<&'static str, Cluster>> = Mutex::new(BTreeMap::new());
 
 /// Whether an engine that is missing must fail the tests instead of skipping some.
 pub fn engines_are_required() -> bool {
@@ -36,6 +42,18 @@ pub(crate) fn shared_url(engine: &'static dyn Engine) -> Result<String> {
     let server = dedicated(engine)?;
     let url = server.url().to_owned();
     shared.insert(engine.name().to_owned(), server);
+    Ok(url)
+}
+
+/// The URL of the engine's shared cluster, **with its password**, which is started when it is first asked for.
+pub(crate) fn cluster_url(engine: &'static dyn Engine) -> Result<String> {
+    let mut shared = SHARED_CLUSTERS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(cluster) = shared.get(engine.name()) {
+        return Ok(cluster.url());
+    }
+    let cluster = Cluster::start(engine, CLUSTER_NODES, &Options::default())?;
+    let url = cluster.url();
+    shared.insert(engine.name(), cluster);
     Ok(url)
 }
 
@@ -65,7 +83,7 @@ pub(crate) fn encrypted_url(engine: &'static dyn Engine) -> Result<(String, Stri
         url = url.replacen(&format!(":{plain}"), &format!(":{own_port}"), 1);
     }
     let urls = (url, server.url().to_owned());
-    SHARED.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("{} encrypted", engine.name()), server);
+    SHARED.lock().unwrap_or_else(PoisonError::into_inner).insert(encrypted_name(engine), server);
     encrypted.insert(engine.name(), urls.clone());
     Ok(urls)
 }
@@ -128,10 +146,27 @@ fn with_settings(engine: &'static dyn Engine, settings: &[(&str, &str)]) -> Resu
     Server::start(engine, &Options { settings, ..Options::default() })
 }
 
+/// Stops the shared servers of an engine: there will be no more tests with it in this process.
+pub fn stop_servers_of(engine: &dyn Engine) {
+    let stopped: Vec<_> = {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        [engine.name().to_owned(), encrypted_name(engine)].iter().filter_map(|name| shared.remove(name)).collect()
+    };
+    drop(stopped);
+    let cluster = SHARED_CLUSTERS.lock().unwrap_or_else(PoisonError::into_inner).remove(engine.name());
+    drop(cluster);
+}
+
+/// What an engine's encrypted server is called among the shared.
+fn encrypted_name(engine: &dyn Engine) -> String {
+    format!("{} encrypted", engine.name())
+}
+
 /// Stops all shared servers and removes the targets' files: to be called at the end of the process, whatever the tests' outcome.
 pub fn stop_servers() {
     let servers = std::mem::take(&mut *SHARED.lock().unwrap_or_else(PoisonError::into_inner));
     // A server that cannot be stopped is told about by its own drop; the others must still be stopped.
     drop(servers);
+    drop(std::mem::take(&mut *SHARED_CLUSTERS.lock().unwrap_or_else(PoisonError::into_inner)));
     remove_files();
 }

@@ -10,10 +10,13 @@ use provision::{Certificates, Effort, Engine, Error, Home};
 use store::{Capability, Driver};
 use tempfile::TempDir;
 
-use crate::servers::{encrypted_url, shared_url};
+use crate::servers::{cluster_url, encrypted_url, shared_url};
 
 /// The folder of all files that targets are; removed by [`remove_files`].
 static FOLDER: Mutex<Option<TempDir>> = Mutex::new(None);
+
+/// Engines whose clusters are another thing to a client than one server: keys are spread over nodes that it must find.
+const CLUSTERS: &[&str] = &["redis", "valkey"];
 
 /// A driver's targets.
 #[derive(Debug)]
@@ -63,12 +66,14 @@ enum Place {
     File { scheme: &'static str, path: PathBuf },
     /// A throw-away server of that engine.
     Engine(&'static dyn Engine),
+    /// A throw-away cluster of that engine.
+    Cluster(&'static dyn Engine),
     /// A server that the environment names, with somebody else's data in it.
     Given(String),
 }
 
 impl TestTarget {
-    /// Short: `throw_away`, `file`, an engine's name, or `given`; with the way, where it is not the usual one.
+    /// Short: `throw_away`, `file`, an engine's name, that and `_cluster`, or `given`; with the way, where it is not the usual one.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -87,6 +92,7 @@ impl TestTarget {
         };
         let is_possible = match self.place {
             Place::Engine(engine) => way != Way::Encrypted || can_encrypt(engine),
+            Place::Cluster(_) => way != Way::Encrypted,
             Place::Embedded(_) | Place::File { .. } | Place::Given(_) => false,
         };
         is_possible.then(|| Self { name, place: self.place.clone(), way })
@@ -106,6 +112,7 @@ impl TestTarget {
             Place::File { scheme, path } => Ok(format!("{scheme}:{}", path.display())),
             Place::Engine(engine) if self.way == Way::Encrypted => encrypted_url(*engine).map(|(url, _)| url),
             Place::Engine(engine) => shared_url(*engine),
+            Place::Cluster(engine) => cluster_url(*engine),
         }
     }
 
@@ -131,8 +138,21 @@ impl TestTarget {
     /// The engine that its server is made by, for tests that need a server of their own.
     pub fn engine(&self) -> Option<&'static dyn Engine> {
         match self.place {
-            Place::Engine(engine) => Some(engine),
+            Place::Engine(engine) | Place::Cluster(engine) => Some(engine),
             _ => None,
+        }
+    }
+
+    /// Whether it is a cluster, which has one database for all.
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.place, Place::Cluster(_))
+    }
+
+    /// What it shares with the targets that are the same server reached another way.
+    pub fn server_name(&self) -> &str {
+        match self.way {
+            Way::Reactor => self.name.trim_end_matches("_by_reactor"),
+            Way::Poller | Way::Encrypted => &self.name,
         }
     }
 
@@ -156,7 +176,13 @@ pub fn targets(driver: &dyn Driver) -> Targets {
     }
     for engine in provision::ENGINES.iter().filter(|engine| driver.schemes().contains(&engine.scheme())) {
         match Home::locate().and_then(|home| engine.find(&home)) {
-            Ok(_) => targets.available.push(TestTarget::usual(engine.name(), Place::Engine(*engine))),
+            Ok(_) => {
+                targets.available.push(TestTarget::usual(engine.name(), Place::Engine(*engine)));
+                if CLUSTERS.contains(&engine.name()) {
+                    let name = format!("{}_cluster", engine.name());
+                    targets.available.push(TestTarget::usual(&name, Place::Cluster(*engine)));
+                }
+            }
             Err(error) => {
                 let hint = error.hint().map(|hint| format!("; hint: {hint}")).unwrap_or_default();
                 let is_quick = engine.origin().effort() == Effort::Minutes;

@@ -50,6 +50,7 @@ const FENCES: &[Fence] = &[
         what: "a database client",
         names: &[
             "aws-sdk-dynamodb",
+            "aws-smithy-runtime-api",
             "mongodb",
             "mysql_async",
             "mysql_common",
@@ -64,8 +65,13 @@ const FENCES: &[Fence] = &[
     },
     Fence {
         what: "HTTP service",
-        names: &["axum", "hyper", "hyper-util", "tower", "tower-http", "utoipa", "utoipa-axum", "utoipa-scalar"],
+        names: &["axum", "tower", "tower-http", "utoipa", "utoipa-axum", "utoipa-scalar"],
         owners: &["server"],
+    },
+    Fence {
+        what: "HTTP",
+        names: &["http-body-util", "hyper", "hyper-util"],
+        owners: &["drivers", "server"],
     },
     Fence {
         what: "errors without a type",

@@ -52,7 +52,7 @@ impl Connection {
         tokio::time::timeout(address.connect_timeout, opened).await.unwrap_or_else(|_| {
             let seconds = address.connect_timeout.as_secs_f64();
             Err(Error::unreachable(format!("no answer from {} within {seconds} s", address.place())).with_hint(
-                "check that the port is a MySQL or MariaDB server's, or give it more time with connect_timeout=SECONDS",
+                "check that the port is a server's of MySQL's family, or give it more time with connect_timeout=SECONDS",
             ))
         })
     }

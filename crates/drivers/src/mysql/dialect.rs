@@ -4,7 +4,9 @@ use std::fmt;
 
 use store::{Error, Result};
 
+use super::observe::{self, Watch};
 use crate::relational::{Dialect, Placeholder};
+use crate::relational::{Dialect, OPERATIONS, Placeholder};
 
 /// Major, minor, patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,27 +23,68 @@ impl fmt::Display for Version {
 pub(super) struct Quirks {
     /// The product's name.
     pub(super) title: &'static str,
-    /// What `VERSION()` holds where it is this product; empty for the one that says nothing.
+    /// The driver that is meant for it.
+    pub(super) scheme: &'static str,
+    /// What `VERSION()` holds where it is this product; empty for the one that says nothing. Its own version follows it,
+    /// behind `-v`, where the one before is that of the `MySQL` that it is like.
     marker: &'static str,
     /// Since when it has window functions.
     pub(super) window_since: Version,
+    /// Since when it has full-text indexes; none where it has none.
+    pub(super) fulltext_since: Option<Version>,
     /// How it is spoken to, since when; the newest first. Older servers than the last are refused.
     dialects: &'static [(Version, &'static Dialect)],
+    /// What it is asked about itself, and what it counts.
+    pub(super) watch: Watch,
 }
 
 /// The products, `MySQL` last: it is what does not say that it is something else.
-static PRODUCTS: [Quirks; 2] = [
+static PRODUCTS: [Quirks; 5] = [
     Quirks {
         title: "MariaDB",
+        scheme: "mariadb",
         marker: "MariaDB",
         window_since: Version(10, 2, 0),
+        fulltext_since: Some(Version(10, 0, 5)),
         dialects: &[(Version(10, 2, 7), &MARIADB)],
+        watch: observe::OF_INNODB,
+    },
+    Quirks {
+        title: "TiDB",
+        scheme: "tidb",
+        marker: "TiDB",
+        window_since: Version(3, 0, 0),
+        fulltext_since: None,
+        // Named locks came with 6.2.
+        dialects: &[(Version(6, 2, 0), &WITHOUT_FULLTEXT)],
+        watch: observe::OF_TIDB,
+    },
+    Quirks {
+        title: "OceanBase seekdb",
+        scheme: "oceanbase",
+        marker: "seekdb",
+        window_since: Version(1, 0, 0),
+        fulltext_since: Some(Version(1, 0, 0)),
+        dialects: &[(Version(1, 0, 0), &OCEANBASE)],
+        watch: observe::OF_SEEKDB,
+    },
+    Quirks {
+        title: "OceanBase",
+        scheme: "oceanbase",
+        marker: "OceanBase",
+        window_since: Version(4, 0, 0),
+        fulltext_since: Some(Version(4, 3, 5)),
+        dialects: &[(Version(4, 3, 5), &OCEANBASE), (Version(4, 0, 0), &WITHOUT_FULLTEXT)],
+        watch: observe::OF_OCEANBASE,
     },
     Quirks {
         title: "MySQL",
+        scheme: "mysql",
         marker: "",
         window_since: Version(8, 0, 0),
-        dialects: &[(Version(8, 0, 17), &MYSQL), (Version(5, 7, 8), &MYSQL_GENERATED)],
+        fulltext_since: Some(Version(5, 6, 4)),
+        dialects: &[(Version(8, 0, 17), &MYSQL), (Version(5, 7, 8), &FAMILY)],
+        watch: observe::OF_INNODB,
     },
 ];
 
@@ -61,11 +104,9 @@ impl Product {
     pub(super) fn of(text: &str) -> Result<Self> {
         let quirks =
             PRODUCTS.iter().find(|quirks| text.contains(quirks.marker)).expect("every text holds the empty one");
-        // MariaDB's greeting begins so for the sake of old replicas, and some proxies repeat it.
-        let numbers = if quirks.marker.is_empty() { text } else { text.strip_prefix("5.5.5-").unwrap_or(text) };
-        let version = parse(numbers).ok_or_else(|| {
+        let version = parse(quirks.numbers(text)).ok_or_else(|| {
             Error::rejected(format!("the server states a version that cannot be read: {text:?}"))
-                .with_hint("check that the target is a MySQL or MariaDB server")
+                .with_hint("check that the target is a server of MySQL's family")
         })?;
         let found = quirks.dialects.iter().find(|(since, _)| version >= *since);
         let Some((_, dialect)) = found else {
@@ -74,6 +115,19 @@ impl Product {
                 .with_hint(format!("use {} {oldest} or later", quirks.title)));
         };
         Ok(Self { quirks, version, dialect })
+    }
+}
+
+impl Quirks {
+    /// Where in the text the product's own version begins.
+    fn numbers<'a>(&self, text: &'a str) -> &'a str {
+        if self.marker.is_empty() {
+            return text;
+        }
+        let behind = text.split_once(self.marker).and_then(|(_, behind)| behind.split_once("-v"));
+        let behind = behind.filter(|(_, numbers)| numbers.starts_with(|first: char| first.is_ascii_digit()));
+        // MariaDB's greeting begins so for the sake of old replicas, and some proxies repeat it.
+        behind.map_or_else(|| text.strip_prefix("5.5.5-").unwrap_or(text), |(_, numbers)| numbers)
     }
 }
 
@@ -94,7 +148,9 @@ fn parse(text: &str) -> Option<Version> {
 /// Keys are bytes, so that their order is that of bytes and nothing is padded. Everything else is compared as it is
 /// written. The name of the lock is the database's, because such locks are the whole server's and at most 64
 /// characters long.
+const BASE: Dialect = Dialect {
 const FAMILY: Dialect = Dialect {
+    operations: OPERATIONS,
     placeholder: Placeholder::Question,
     lock: "SELECT GET_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32)), 10)",
     unlock: "SELECT RELEASE_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32)))",
@@ -114,10 +170,7 @@ const FAMILY: Dialect = Dialect {
     articles: "CREATE TABLE {ns}_articles (id BIGINT NOT NULL PRIMARY KEY, title TEXT NOT NULL, body TEXT NOT NULL) \
         ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
     articles_key: "id",
-    indexes: &[
-        ("documents_group", "CREATE INDEX {ns}_documents_group ON {ns}_documents (document_group)"),
-        ARTICLES_INDEX,
-    ],
+    indexes: &[DOCUMENTS_INDEX, ARTICLES_INDEX],
     cast_integer: "SIGNED",
     json_query: "SELECT id, JSON_UNQUOTE(JSON_EXTRACT(document, '$.owner.name')) FROM {ns}_documents \
         WHERE document_group = ? AND JSON_CONTAINS(document, JSON_QUOTE(?), '$.tags') ORDER BY id",
@@ -127,9 +180,16 @@ const FAMILY: Dialect = Dialect {
     analyze: "ANALYZE TABLE {table}",
 };
 
+/// On a generated column: expressions as indexes are not for all products.
+const DOCUMENTS_INDEX: (&str, &str) =
+    ("documents_group", "CREATE INDEX {ns}_documents_group ON {ns}_documents (document_group)");
+
 /// Made after the load: `InnoDB` shows rows to full-text searches once they are committed, and sorts them only once so.
 const ARTICLES_INDEX: (&str, &str) =
     ("articles_body", "CREATE FULLTEXT INDEX {ns}_articles_body ON {ns}_articles (body)");
+
+/// `MySQL` before multi-valued indexes, and what is like it.
+static FAMILY: Dialect = BASE;
 
 /// JSON is text with a check; values of it are read by `JSON_VALUE`.
 static MARIADB: Dialect = Dialect {
@@ -137,11 +197,17 @@ static MARIADB: Dialect = Dialect {
         document_group BIGINT GENERATED ALWAYS AS (JSON_VALUE(document, '$.group')) VIRTUAL",
     json_query: "SELECT id, JSON_VALUE(document, '$.owner.name') FROM {ns}_documents \
         WHERE document_group = ? AND JSON_CONTAINS(document, JSON_QUOTE(?), '$.tags') ORDER BY id",
-    ..FAMILY
+    ..BASE
 };
 
-/// Before multi-valued indexes: a generated column.
-static MYSQL_GENERATED: Dialect = FAMILY;
+/// Where making and dropping a table takes long, the lock is held for longer.
+static OCEANBASE: Dialect = Dialect {
+    lock: "SELECT GET_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32)), 60)",
+    ..BASE
+};
+
+/// What has no full-text index keeps the articles, so that all products hold the same.
+static WITHOUT_FULLTEXT: Dialect = Dialect { lock: OCEANBASE.lock, indexes: &[DOCUMENTS_INDEX], ..BASE };
 
 /// One index has the group, as an expression, and every tag.
 static MYSQL: Dialect = Dialect {
@@ -156,7 +222,7 @@ static MYSQL: Dialect = Dialect {
     ],
     json_query: "SELECT id, document->>'$.owner.name' FROM {ns}_documents \
         WHERE CAST(document->'$.group' AS SIGNED) = ? AND ? MEMBER OF (document->'$.tags') ORDER BY id",
-    ..FAMILY
+    ..BASE
 };
 
 #[cfg(test)]
@@ -172,17 +238,25 @@ mod tests {
             ("5.5.5-10.4.1-MariaDB-log", "MariaDB 10.4.1", &MARIADB),
             ("8.0.33", "MySQL 8.0.33", &MYSQL),
             ("9.1.0-commercial", "MySQL 9.1.0", &MYSQL),
-            ("8.0.15", "MySQL 8.0.15", &MYSQL_GENERATED),
-            ("5.7.44-log", "MySQL 5.7.44", &MYSQL_GENERATED),
+            ("8.0.15", "MySQL 8.0.15", &FAMILY),
+            ("5.7.44-log", "MySQL 5.7.44", &FAMILY),
+            ("8.0.11-TiDB-v8.5.6", "TiDB 8.5.6", &WITHOUT_FULLTEXT),
+            ("5.7.25-TiDB-v7.1.0-alpha-12-g1", "TiDB 7.1.0", &WITHOUT_FULLTEXT),
+            ("5.7.25-OceanBase-v4.2.1.8", "OceanBase 4.2.1", &WITHOUT_FULLTEXT),
+            ("5.7.25-OceanBase_CE-v4.3.5.3", "OceanBase 4.3.5", &FAMILY),
+            ("5.7.25-OceanBase seekdb-v1.4.0.0", "OceanBase seekdb 1.4.0", &FAMILY),
         ] {
             let product = Product::of(text).expect(text);
             assert_eq!(product.to_string(), shown);
             assert_eq!(product.dialect.json_query, dialect.json_query, "{text}");
+            assert_eq!(product.dialect.indexes, dialect.indexes, "{text}");
             assert_eq!(product.dialect.documents_columns, dialect.documents_columns, "{text}");
         }
         for (text, kind) in [
             ("5.6.51", ErrorKind::Unsupported),
             ("10.1.48-MariaDB", ErrorKind::Unsupported),
+            ("5.7.25-TiDB-v5.4.3", ErrorKind::Unsupported),
+            ("5.7.25-OceanBase-v3.2.4.1", ErrorKind::Unsupported),
             ("", ErrorKind::Rejected),
             ("8", ErrorKind::Rejected),
         ] {

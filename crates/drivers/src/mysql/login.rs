@@ -297,13 +297,13 @@ impl Entry<'_> {
 
     fn closed(&self, source: std::io::Error) -> Error {
         Error::unreachable(format!("{} closed the connection before it let us in", self.address.place()))
-            .with_hint("check that the port is a MySQL or MariaDB server's, and look into its log")
+            .with_hint("check that the port is a server's of MySQL's family, and look into its log")
             .with_source(source)
     }
 
     fn not_this_kind(&self) -> Error {
         Error::rejected(format!("{} does not speak the MySQL protocol", self.address.place()))
-            .with_hint("check that the port is a MySQL or MariaDB server's")
+            .with_hint("check that the port is a server's of MySQL's family")
     }
 }
 

@@ -133,7 +133,7 @@ async fn enter_scripted(script: Vec<Step>, encryption: Option<Arc<ServerConfig>>
         }
     });
     let target = Target::parse(&format!("mysql://u:secret@127.0.0.1:{port}/d?tls={tls}")).expect("valid");
-    let entered = enter(&Address::of(&target).expect("valid")).await.map(|(_, spoken)| spoken);
+    let entered = enter(&Address::of(&super::super::MYSQL, &target).expect("valid")).await.map(|(_, spoken)| spoken);
     server.join().expect("the script was followed");
     entered
 }

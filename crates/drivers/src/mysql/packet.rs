@@ -36,7 +36,7 @@ pub(super) struct OutOfStep;
 impl From<OutOfStep> for Error {
     fn from(_: OutOfStep) -> Self {
         Self::unreachable("the connection is out of step: the server's answers are not in the MySQL protocol")
-            .with_hint("check what stands between Storelab and the server, and that it is a MySQL or MariaDB server")
+            .with_hint("check what stands between Storelab and the server, and that it is a server of MySQL's family")
     }
 }
 

@@ -16,71 +16,48 @@ use super::connection::Connection;
 use super::dialect::Product;
 use super::session::MySqlSession;
 use super::statement::Statement;
+use super::{Member, observe};
 use crate::relational::load::{self, Batch, Batches};
 use crate::relational::{Link, Plan, RowBuffer, manifest};
 
 /// How long making and dropping waits for transactions that use a table; the server's own limit is a day or a year.
 const METADATA_LOCK_TIMEOUT_SECONDS: u32 = 30;
 
-/// Words of a full-text search that are shorter than this are not found, and the operation's have three letters.
-const FULLTEXT_TOKEN_SIZE_MAX: u32 = 3;
-
 /// What a number takes on the wire at most, its type included.
 const NUMBER_BYTES: usize = 12;
-
-/// Settings that decide how fast a server is, and how much it promises.
-const SETTINGS: [&str; 27] = [
-    "binlog_format",
-    "innodb_adaptive_hash_index",
-    "innodb_buffer_pool_size",
-    "innodb_doublewrite",
-    "innodb_flush_log_at_trx_commit",
-    "innodb_flush_method",
-    "innodb_ft_min_token_size",
-    "innodb_io_capacity",
-    "innodb_lock_wait_timeout",
-    "innodb_log_file_size",
-    "innodb_page_size",
-    "innodb_redo_log_capacity",
-    "innodb_thread_concurrency",
-    "log_bin",
-    "max_allowed_packet",
-    "max_connections",
-    "max_prepared_stmt_count",
-    "performance_schema",
-    "query_cache_size",
-    "query_cache_type",
-    "slow_query_log",
-    "sync_binlog",
-    "table_open_cache",
-    "thread_cache_size",
-    "thread_handling",
-    "transaction_isolation",
-    "tx_isolation",
-];
 
 /// A database on a server.
 pub(super) struct MySqlStore {
     address: Address,
     product: Product,
     packet_bytes_max: usize,
-    /// For [`counters`](Store::counters), with the runtime that drives it: on another one it would never wake.
-    counting: Mutex<Option<(runtime::Id, Connection)>>,
+    counting: Mutex<Option<Counting>>,
+}
+
+/// For [`counters`](Store::counters).
+struct Counting {
+    /// The runtime that drives the connection: on another one it would never wake.
+    runtime: runtime::Id,
+    link: Connection,
+    /// What the server can be asked.
+    statements: Vec<&'static str>,
 }
 
 impl MySqlStore {
     /// Reaches the server, checks that it lets us in and learns what it is.
-    pub(super) async fn connect(target: &Target) -> Result<Self> {
-        let address = Address::of(target)?;
+    pub(super) async fn connect(member: &Member, target: &Target) -> Result<Self> {
+        let address = Address::of(member, target)?;
         let (_, (version, packet_bytes_max)) = Connection::open_with(&address, identify).await?;
-        Ok(Self { address, product: Product::of(&version)?, packet_bytes_max, counting: Mutex::new(None) })
+        Ok(Self { address, product: member.product(&version)?, packet_bytes_max, counting: Mutex::new(None) })
     }
 
     /// A connection for the work around a run.
     async fn link(&self) -> Result<Connection> {
         let mut link = Connection::open(&self.address).await?;
         let text = format!("SET SESSION lock_wait_timeout = {METADATA_LOCK_TIMEOUT_SECONDS}");
-        link.run(&text, &[], &mut RowBuffer::default()).await?;
+        for text in [Some(text.as_str()), self.product.quirks.watch.setup].into_iter().flatten() {
+            link.run(text, &[], &mut RowBuffer::default()).await?;
+        }
         Ok(link)
     }
 
@@ -117,35 +94,39 @@ impl MySqlStore {
     }
 
     async fn server_info(&self, link: &mut Connection) -> Result<ServerInfo> {
-        let names = SETTINGS.map(|name| format!("'{name}'")).join(", ");
-        let text = format!("SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})");
-        let mut rows = RowBuffer::default();
-        link.run(&text, &[], &mut rows).await?;
-        let settings: BTreeMap<_, _> = pairs(&rows).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let settings = observe::settings(link, &self.product).await?;
         Ok(ServerInfo {
             version: self.product.to_string(),
-            operations_missing: operations_missing(&self.product, &settings),
+            operations_missing: observe::operations_missing(&self.product, &settings),
             settings,
             process_id: None,
         })
     }
 
-    async fn read_counters(&self) -> Result<Counters> {
+    async fn counting(&self) -> Result<Counting> {
         let runtime = runtime::Handle::current().id();
         let kept = self.counting.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut link = match kept {
-            Some((kept_by, link)) if kept_by == runtime => link,
-            _ => self.link().await?,
-        };
-        let counters = match counters_of(&mut link).await {
+        match kept {
+            Some(counting) if counting.runtime == runtime => Ok(counting),
+            _ => Ok(Counting {
+                runtime,
+                link: self.link().await?,
+                statements: self.product.quirks.watch.counters.to_vec(),
+            }),
+        }
+    }
+
+    async fn read_counters(&self) -> Result<Counters> {
+        let mut counting = self.counting().await?;
+        let counters = match observe::counters(&mut counting.link, &mut counting.statements).await {
             // The server may have been started anew since the last look.
             Err(error) if error.kind() == ErrorKind::Unreachable => {
-                link = self.link().await?;
-                counters_of(&mut link).await?
+                counting.link = self.link().await?;
+                observe::counters(&mut counting.link, &mut counting.statements).await?
             }
             result => result?,
         };
-        *self.counting.lock().unwrap_or_else(PoisonError::into_inner) = Some((runtime, link));
+        *self.counting.lock().unwrap_or_else(PoisonError::into_inner) = Some(counting);
         Ok(counters)
     }
 }
@@ -208,33 +189,6 @@ async fn identify(connection: &mut Connection) -> Result<(String, usize)> {
     }
 }
 
-/// What the server cannot do, with the reason.
-fn operations_missing(product: &Product, settings: &BTreeMap<String, String>) -> BTreeMap<&'static str, String> {
-    let mut missing = BTreeMap::new();
-    let (since, title) = (product.quirks.window_since, product.quirks.title);
-    if product.version < since {
-        missing.insert("window", format!("window functions came with {title} {since}; this is {product}"));
-    }
-    let token_size = settings.get("innodb_ft_min_token_size").and_then(|value| value.parse::<u32>().ok());
-    if let Some(size) = token_size.filter(|size| *size > FULLTEXT_TOKEN_SIZE_MAX) {
-        let reason =
-            format!("innodb_ft_min_token_size is {size}: words of {FULLTEXT_TOKEN_SIZE_MAX} letters are not found");
-        missing.insert("fulltext", reason);
-    }
-    missing
-}
-
-async fn counters_of(link: &mut Connection) -> Result<Counters> {
-    let mut rows = RowBuffer::default();
-    link.run("SHOW GLOBAL STATUS", &[], &mut rows).await?;
-    Ok(pairs(&rows).filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect())
-}
-
-/// Rows of a name and a value.
-fn pairs(rows: &RowBuffer) -> impl Iterator<Item = (&str, &str)> {
-    (0..rows.len()).filter_map(|row| Some((rows.text(row, 0)?, rows.text(row, 1)?)))
-}
-
 /// What the largest row takes on the wire.
 fn row_bytes_max(rows: &RowBuffer) -> usize {
     let bytes_of = |value: Value<'_>| NUMBER_BYTES + value.as_bytes().map_or(0, <[u8]>::len);
@@ -256,24 +210,5 @@ impl Inserts {
             Entry::Occupied(place) => place.into_mut(),
             Entry::Vacant(place) => place.insert(connection.prepare(&batch.insert(rows)).await?),
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_server_lacks_has_a_reason() {
-        for (version, token_size, expected) in [
-            ("10.11.6-MariaDB", "3", &[][..]),
-            ("8.0.33", "2", &[]),
-            ("8.0.33", "4", &["fulltext"]),
-            ("5.7.44", "3", &["window"]),
-        ] {
-            let settings = [("innodb_ft_min_token_size".to_owned(), token_size.to_owned())].into();
-            let missing = operations_missing(&Product::of(version).expect("valid"), &settings);
-            assert_eq!(missing.keys().copied().collect::<Vec<_>>(), expected, "{missing:?}");
-        }
     }
 }

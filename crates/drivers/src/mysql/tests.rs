@@ -62,7 +62,7 @@ impl Database {
     async fn on(server: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let admin = Address::of(&Target::parse(server).expect("valid")).expect("valid");
+        let admin = Address::of(&MARIADB, &Target::parse(server).expect("valid")).expect("valid");
         let mut database = Self {
             url: format!("mariadb://{name}:p%40ss@127.0.0.1:{}/{name}", admin.port),
             admin: Connection::open(&admin).await.expect("the administrator enters"),
@@ -117,7 +117,7 @@ impl Database {
 }
 
 async fn connect(url: &str) -> Result<Arc<dyn Store>> {
-    MySql.connect(&Target::parse(url).expect("valid")).await
+    crate::resolve(url).expect("valid").0.connect(&Target::parse(url).expect("valid")).await
 }
 
 fn operations(rows: u64, size: DataSize) -> Dataset {
@@ -266,7 +266,7 @@ async fn queries_use_their_indexes() {
     let mut session = session(&*store, None).await;
     let version = store.server().await.expect("read").version;
     let dialect = if version.starts_with("MySQL 8") { "8.0.33" } else { "10.11.0-MariaDB" };
-    let plan = crate::relational::Plan::new(dialect::Product::of(dialect).expect("valid").dialect, Some(&dataset));
+    let plan = crate::relational::Plan::new(Product::of(dialect).expect("valid").dialect, Some(&dataset));
     for (part, index) in [
         ("c.name", "storelab_ops_customers_region"),
         ("c.name", "storelab_ops_orders_customer"),
@@ -603,13 +603,43 @@ async fn encryption_is_verified_and_small_packets_are_enough() {
 
 #[test]
 fn the_environment_gives_a_url() {
-    let url = MySql.url_from_environment(&|_| None).expect("always");
-    assert_eq!(url, "mysql://root:root@127.0.0.1:3306/optistack");
+    for (member, expected) in [
+        (&MARIADB, "mariadb://root:root@127.0.0.1:3306/optistack"),
+        (&MYSQL, "mysql://root:root@127.0.0.1:3306/optistack"),
+        (&OCEANBASE, "oceanbase://root@127.0.0.1:2881/test"),
+        (&TIDB, "tidb://root@127.0.0.1:4000/test"),
+    ] {
+        assert_eq!(member.url_from_environment(&|_| None).expect("always"), expected);
+    }
     let lookup = |name: &str| match name {
-        "MYSQL_HOST" => Some("::1".to_owned()),
-        "MYSQL_PASSWORD" => Some("a@b/c:d".to_owned()),
+        "OB_HOST" => Some("::1".to_owned()),
+        "OB_USER" => Some("root@tenant#cluster".to_owned()),
+        "OB_PASSWORD" => Some("a@b/c:d".to_owned()),
         _ => None,
     };
-    let target = Target::parse(&MySql.url_from_environment(&lookup).expect("always")).expect("valid");
+    let target = Target::parse(&OCEANBASE.url_from_environment(&lookup).expect("always")).expect("valid");
     assert_eq!((target.host(), target.password().expect("given").expose()), ("::1", "a@b/c:d"));
+    assert_eq!(target.user(), Some("root@tenant#cluster"));
+    let typed = Target::parse("oceanbase://root@tenant:pw@h/d").expect("valid");
+    assert_eq!((typed.user(), typed.host()), (Some("root@tenant"), "h"));
+}
+
+#[test]
+fn a_driver_takes_its_own_servers() {
+    let servers = ["10.11.6-MariaDB", "8.0.33", "5.7.25-OceanBase-v4.3.5.3", "8.0.11-TiDB-v8.5.6"];
+    for (place, member) in [&MARIADB, &MYSQL, &OCEANBASE, &TIDB].into_iter().enumerate() {
+        for (number, version) in servers.iter().enumerate() {
+            let product = member.product(version);
+            if place == number || member.takes_others {
+                assert_eq!(
+                    product.expect(version).quirks.scheme,
+                    ["mariadb", "mysql", "oceanbase", "tidb"][number],
+                    "{version}"
+                );
+                continue;
+            }
+            let error = product.expect_err(version);
+            assert!(error.kind() == ErrorKind::Config && error.hint().is_some(), "{error}");
+        }
+    }
 }

@@ -1,15 +1,18 @@
 //! Connections: how a server is entered, and how it is asked one thing at a time, where speed does not matter.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
-use ::store::{Error, ErrorKind, Result, Value};
+use ::store::{Error, ErrorKind, Node, Result, Value};
 use postgres_protocol::authentication::md5_hash;
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 
-use super::address::{Address, LOCK_TIMEOUT};
+use super::address::{Address, LOCK_TIMEOUT, Place};
 use super::error::ServerError;
 use super::message::{self, Answer, Framer, HEADER_BYTES, Message, Reader};
+use super::role::{ASK, Role, Standing};
+use super::scram::{Failure, MECHANISM, Scram};
 use super::statement::{Answered, Statement, buffer};
 use super::value::{is_number, write_copied};
 use crate::relational::load::Batch;
@@ -37,25 +40,23 @@ pub(super) struct Connection<T = Direct> {
     framer: Framer,
     /// The server's own word for its version: `15.18 (Debian 15.18-0+deb12u1)`.
     pub(super) server_version: String,
+    /// What it said of itself when it let us in.
+    standing: Standing,
 }
 
 impl Connection {
-    /// Connects, encrypts where that is asked for, and enters.
+    /// Connects to one of the servers that will do, encrypts where that is asked for, and enters.
     ///
     /// # Errors
-    /// `Unreachable` where nobody answers in time, `Rejected` where the server refuses or is none of this kind.
+    /// `Unreachable` where none of them answers in time, or none is as wanted; `Rejected` where one refuses or is none of
+    /// this kind.
     pub(super) async fn open(address: &Address) -> Result<Self> {
-        let Address { host, port, connect_timeout, .. } = address;
-        tokio::time::timeout(*connect_timeout, Self::enter(address)).await.unwrap_or_else(|_| {
-            let seconds = connect_timeout.as_secs_f64();
-            Err(Error::unreachable(format!("no PostgreSQL server answered at {host}:{port} within {seconds} s"))
-                .with_hint("check the host and port, or give it more time with connect_timeout=SECONDS"))
-        })
+        Self::open_as(address, address.role).await
     }
 
     /// The same for work around a run: names mean the current schema alone, and no lock is waited for without end.
     pub(super) async fn open_for_work(address: &Address) -> Result<Self> {
-        let mut connection = Self::open(address).await?;
+        let mut connection = Self::open_as(address, address.role_for_work()).await?;
         let text = format!(
             "SELECT set_config('lock_timeout', '{LOCK_TIMEOUT}', false), \
              set_config('search_path', quote_ident(current_schema()), false) WHERE current_schema() IS NOT NULL"
@@ -67,10 +68,60 @@ impl Connection {
         Ok(connection)
     }
 
-    async fn enter(address: &Address) -> Result<Self> {
-        let Address { host, port, tls, .. } = address;
+    /// Tries the servers one after the other, each for its share of the time that is left.
+    async fn open_as(address: &Address, role: Role) -> Result<Self> {
+        let deadline = Instant::now() + address.connect_timeout;
+        let places = address.in_turn();
+        let mut left = (role.passes().len() * address.places.len()) as u32;
+        let mut failures: Vec<Error> = Vec::new();
+        for role in role.passes() {
+            for place in places.clone() {
+                let share = deadline.saturating_duration_since(Instant::now()) / left;
+                left -= 1;
+                let entered = tokio::time::timeout(share, Self::enter_as(address, place, *role)).await;
+                match entered.unwrap_or_else(|_| Err(not_in_time(address, place, share))) {
+                    Ok(connection) => return Ok(connection),
+                    // A server that refuses us is there; another one would have to refuse us as well.
+                    Err(error) if error.kind() != ErrorKind::Unreachable => return Err(error),
+                    Err(error) => failures.push(error),
+                }
+            }
+        }
+        Err(match failures.len() {
+            1 => failures.remove(0),
+            _ => none_of_them(role, address.places.len(), &failures),
+        })
+    }
+
+    /// Enters a server and looks whether it will do.
+    async fn enter_as(address: &Address, place: &Place, role: Role) -> Result<Self> {
+        let mut connection = Self::enter(address, place).await?;
+        if role.suits(connection.standing).is_none() {
+            connection.standing().await?;
+        }
+        if role.suits(connection.standing) == Some(true) {
+            return Ok(connection);
+        }
+        let (node, wanted, found) = (&place.node, role.text(), connection.standing.text());
+        Err(Error::unreachable(format!("{node} is {found}, and one {wanted} is wanted"))
+            .with_hint("promote a server, list others with nodes=HOST:PORT, or correct target_session_attrs"))
+    }
+
+    /// What the server is; asks it where it has not told.
+    pub(super) async fn standing(&mut self) -> Result<Standing> {
+        if self.standing.is_standby.is_none() || self.standing.is_read_only.is_none() {
+            let mut rows = RowBuffer::default();
+            self.run(ASK, &[], &mut rows).await?;
+            self.standing.note("in_hot_standby", rows.text(0, 0).unwrap_or_default());
+            self.standing.note("default_transaction_read_only", rows.text(0, 1).unwrap_or_default());
+        }
+        Ok(self.standing)
+    }
+
+    async fn enter(address: &Address, place: &Place) -> Result<Self> {
+        let Node { host, port } = &place.node;
         let mut wire = Wire::connect(Endpoint { host, port: *port, tls: None }).await?;
-        if let Some((config, name)) = tls {
+        if let (Some(config), Some(name)) = (&address.tls, &place.name) {
             ask_for_encryption(&mut wire).await?;
             wire = wire.encrypt(config.clone(), name.clone(), host, *port).await?;
         }
@@ -83,18 +134,22 @@ impl Connection {
             out.push(0);
         });
         let mut entry = Entry { wire, address, scram: None };
-        let mut server_version = String::new();
+        let (mut server_version, mut standing) = (String::new(), Standing::default());
         loop {
             let (tag, body) = entry.next().await?;
             match tag {
                 b'R' => entry.authenticate(&body)?,
                 b'E' => return Err(ServerError::of(&body).into_refusal()),
                 b'S' => {
-                    if let Some(version) = body.strip_prefix(b"server_version\0") {
-                        String::from_utf8_lossy(version).trim_end_matches('\0').clone_into(&mut server_version);
+                    let text = String::from_utf8_lossy(&body);
+                    let mut texts = text.split('\0');
+                    match (texts.next(), texts.next()) {
+                        (Some("server_version"), Some(version)) => version.clone_into(&mut server_version),
+                        (Some(name), Some(value)) => standing.note(name, value),
+                        _ => {}
                     }
                 }
-                b'Z' => return Ok(Self { wire: entry.wire, framer: Framer::default(), server_version }),
+                b'Z' => return Ok(Self { wire: entry.wire, framer: Framer::default(), server_version, standing }),
                 b'K' | b'N' | b'v' => {}
                 _ => return Err(not_this_kind()),
             }
@@ -106,8 +161,8 @@ impl Connection {
     /// # Errors
     /// `Unreachable` where the connection was lost.
     pub(super) fn settle(self) -> Result<Connection<Settled>> {
-        let Self { wire, framer, server_version } = self;
-        Ok(Connection { wire: wire.settle()?, framer, server_version })
+        let Self { wire, framer, server_version, standing } = self;
+        Ok(Connection { wire: wire.settle()?, framer, server_version, standing })
     }
 
     /// Sends what was appended and waits for the answer.
@@ -118,7 +173,8 @@ impl Connection {
     /// Writes rows by `COPY`, in one go.
     pub(super) async fn copy(&mut self, batch: &Batch<'_>, rows: &RowBuffer) -> Result<()> {
         let names: Vec<_> = batch.columns.iter().map(|(name, _)| name.as_str()).collect();
-        let text = format!("COPY {} ({}) FROM STDIN (FORMAT binary)", batch.table, names.join(", "));
+        // Written as before version 9, which every product of the protocol understands.
+        let text = format!("COPY {} ({}) FROM STDIN WITH BINARY", batch.table, names.join(", "));
         let out = self.wire.out();
         message::query(out, &text);
         let all = (0..rows.len()).map(|row| rows.row(row));
@@ -133,7 +189,8 @@ impl Connection {
         }
     }
 
-    /// Runs a text without parameters; shows the name and value of each column that is a number and not NULL.
+    /// Runs a text without parameters; shows the name and value of each column that is a number and not NULL, or of each
+    /// row where the two columns are `counter` and `value`.
     pub(super) async fn numbers(&mut self, text: &str, mut show: impl FnMut(&str, f64)) -> Result<bool> {
         message::query(self.wire.out(), text);
         let answer = self.answer().await?;
@@ -152,10 +209,15 @@ impl Connection {
                 }
                 b'D' => {
                     reader.count()?;
+                    let by_row = columns.len() == 2 && columns[0].0 == "counter";
+                    let mut counter = "";
                     for (name, is_number) in &columns {
-                        let value = reader.column()?.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-                        if let (true, Some(number)) = (is_number, value) {
-                            show(name, number);
+                        let Some(text) = reader.column()?.and_then(|value| std::str::from_utf8(value).ok()) else {
+                            continue;
+                        };
+                        match text.parse() {
+                            Ok(number) if *is_number => show(if by_row { counter } else { name }, number),
+                            _ => counter = text,
                         }
                     }
                 }
@@ -260,7 +322,7 @@ async fn ask_for_encryption(wire: &mut Wire) -> Result<()> {
 struct Entry<'a> {
     wire: Wire,
     address: &'a Address,
-    scram: Option<ScramSha256>,
+    scram: Option<Scram>,
 }
 
 impl Entry<'_> {
@@ -304,27 +366,31 @@ impl Entry<'_> {
             }
             AUTHENTICATION_SASL => {
                 let mut offered = std::iter::from_fn(|| reader.text().ok());
-                if !offered.any(|name| name == SCRAM_SHA_256.as_bytes()) {
+                if !offered.any(|name| name == MECHANISM.as_bytes()) {
                     return Err(unknown_authentication());
                 }
-                let scram = ScramSha256::new(self.password()?.as_bytes(), ChannelBinding::unsupported());
+                // Without a password there is nothing to begin.
+                self.password()?;
+                let scram = Scram::new(Arc::clone(&self.address.derived))?;
+                let first = scram.first();
                 message::message(self.wire.out(), b'p', |out| {
-                    message::text(out, SCRAM_SHA_256);
-                    out.extend_from_slice(&(scram.message().len() as u32).to_be_bytes());
-                    out.extend_from_slice(scram.message());
+                    message::text(out, MECHANISM);
+                    out.extend_from_slice(&(first.len() as u32).to_be_bytes());
+                    out.extend_from_slice(first.as_bytes());
                 });
                 self.scram = Some(scram);
                 Ok(())
             }
             AUTHENTICATION_SASL_CONTINUE => {
-                let scram = self.scram.as_mut().ok_or_else(not_this_kind)?;
-                scram.update(reader.0).map_err(|source| scram_failed(&source))?;
-                message::message(self.wire.out(), b'p', |out| out.extend_from_slice(scram.message()));
+                let mut scram = self.scram.take().ok_or_else(not_this_kind)?;
+                let proof = scram.proof(self.password()?, reader.0).map_err(|failure| scram_failed(&failure))?;
+                message::message(self.wire.out(), b'p', |out| out.extend_from_slice(proof.as_bytes()));
+                self.scram = Some(scram);
                 Ok(())
             }
             AUTHENTICATION_SASL_FINAL => {
                 let scram = self.scram.as_mut().ok_or_else(not_this_kind)?;
-                scram.finish(reader.0).map_err(|source| scram_failed(&source))
+                scram.check(reader.0).map_err(|failure| scram_failed(&failure))
             }
             _ => Err(unknown_authentication()),
         }
@@ -362,6 +428,20 @@ fn lost(source: std::io::Error) -> Error {
         .with_source(source)
 }
 
+fn not_in_time(address: &Address, place: &Place, time: Duration) -> Error {
+    let (title, node, seconds) = (address.product.title, &place.node, (time.as_secs_f64() * 1e3).round() / 1e3);
+    Error::unreachable(format!("no {title} server answered at {node} within {seconds} s"))
+        .with_hint("check the host and port, or give it more time with connect_timeout=SECONDS")
+}
+
+/// None of several servers will do.
+fn none_of_them(role: Role, count: usize, failures: &[Error]) -> Error {
+    let reasons: Vec<_> = failures.iter().map(ToString::to_string).collect();
+    let wanted = role.text();
+    Error::unreachable(format!("none of the {count} servers is one {wanted}: {}", reasons.join("; ")))
+        .with_hint("start or promote a server, or list others with nodes=HOST:PORT")
+}
+
 fn not_this_kind() -> Error {
     Error::rejected("not a PostgreSQL server: what it answers is not in the protocol")
         .with_hint("check the host and port of the target")
@@ -372,11 +452,14 @@ fn unknown_authentication() -> Error {
         .with_hint("allow scram-sha-256 for this user in the server's pg_hba.conf")
 }
 
-/// The source is not kept: it may hold what the server sent, which proves the password.
-fn scram_failed(source: &std::io::Error) -> Error {
-    match source.kind() {
-        std::io::ErrorKind::InvalidInput => Error::rejected("the server's part of the password exchange is wrong"),
-        _ => Error::rejected("the server could not prove that it knows the password"),
+/// Nothing of what the server sent is repeated: it may prove the password.
+fn scram_failed(failure: &Failure) -> Error {
+    match failure {
+        Failure::NotInProtocol => Error::rejected("the server's part of the password exchange is wrong"),
+        Failure::TooManyRounds(rounds) => Error::rejected(format!(
+            "the server asks for {rounds} rounds of password hashing, which would keep us busy"
+        )),
+        Failure::NoProof => Error::rejected("the server could not prove that it knows the password"),
     }
     .with_hint("check that this is the right server, and what stands between it and Storelab")
 }

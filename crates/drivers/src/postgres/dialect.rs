@@ -1,9 +1,10 @@
 //! What `PostgreSQL` writes differently from other SQL stores.
 
-use crate::relational::{Dialect, Placeholder};
+use crate::relational::{Dialect, OPERATIONS, Placeholder};
 
 /// The dialect. The advisory lock's number is `storelab` in ASCII.
 pub(super) static DIALECT: Dialect = Dialect {
+    operations: OPERATIONS,
     placeholder: Placeholder::Dollar,
     lock: "SELECT 1 FROM pg_advisory_lock(8319396948778705250)",
     unlock: "SELECT 1 FROM pg_advisory_unlock(8319396948778705250)",

@@ -1,68 +1,53 @@
 //! A server as a whole: what is made, loaded, counted and dropped in it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use ::store::{
-    Counters, Dataset, ErrorKind, LoadPart, LoadState, LocalBoxFuture, Namespace, OwnedObject, RecordSource, Result,
-    ServerInfo, Session, SessionSpec, Store, Target,
+    Counters, Dataset, Error, ErrorKind, LoadPart, LoadState, LocalBoxFuture, Namespace, OwnedObject, RecordSource,
+    Result, ServerInfo, Session, SessionSpec, Store, Target,
 };
 use tokio::runtime;
 
-use super::address::Address;
+use super::address::{Address, Place};
 use super::connection::Connection;
-use super::dialect::DIALECT;
+use super::counting::Counting;
+use super::product::Product;
+use super::role::Standing;
 use super::session::PostgresSession;
 use crate::relational::load::{self, Batches};
-use crate::relational::{Link, Plan, RowBuffer, manifest};
+use crate::relational::{Choices, Dialect, Link, Plan, RowBuffer, manifest};
 
-/// Settings that decide how fast a server is, or that say which one it is.
-const SETTINGS: &str = "SELECT name::text, current_setting(name)::text FROM pg_catalog.pg_settings WHERE name IN (\
-    'autovacuum', 'checkpoint_timeout', 'data_checksums', 'default_transaction_isolation', 'effective_cache_size', \
-    'effective_io_concurrency', 'fsync', 'full_page_writes', 'huge_pages', 'io_method', 'jit', 'maintenance_work_mem', \
-    'max_connections', 'max_parallel_workers', 'max_parallel_workers_per_gather', 'max_wal_size', 'random_page_cost', \
-    'server_version_num', 'shared_buffers', 'shared_preload_libraries', 'synchronous_commit', 'wal_buffers', \
-    'wal_compression', 'wal_level', 'work_mem')";
+/// How long a standby may take to have what was loaded.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_mins(2);
+/// How often that is looked at.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(20);
 
-/// What a server counts. Not every version has every one, nor may every user read them.
-const COUNTERS: [&str; 4] = [
-    "SELECT * FROM pg_catalog.pg_stat_database WHERE datname = current_database()",
-    "SELECT * FROM pg_catalog.pg_stat_bgwriter",
-    "SELECT * FROM pg_catalog.pg_stat_wal",
-    "SELECT * FROM pg_catalog.pg_stat_checkpointer",
-];
-
-/// A load is made durable as a whole when it is finished, not batch by batch.
-const LOAD_SETTINGS: &str = "SELECT set_config('synchronous_commit', 'off', false)";
-
-/// A server.
+/// A server, or several that are one store.
 pub(super) struct PostgresStore {
     address: Address,
+    choices: Choices,
     /// For [`counters`](Store::counters), with the runtime that drives it: on another one it would never wake.
     counting: Mutex<Option<(runtime::Id, Counting)>>,
 }
 
-/// A connection that counters are read through.
-struct Counting {
-    connection: Connection,
-    /// Those of [`COUNTERS`] that this server has.
-    has: [bool; COUNTERS.len()],
-}
-
 impl PostgresStore {
     /// Reaches the server and checks that it lets us in.
-    pub(super) async fn connect(target: &Target) -> Result<Self> {
-        let address = Address::of(target)?;
+    pub(super) async fn connect(product: &'static Product, target: &Target) -> Result<Self> {
+        let address = Address::of(product, target)?;
+        let choices = (product.choices)(target)?;
         Connection::open(&address).await?;
-        Ok(Self { address, counting: Mutex::new(None) })
+        Ok(Self { address, choices, counting: Mutex::new(None) })
+    }
+
+    fn dialect(&self) -> &'static Dialect {
+        self.address.product.dialect
     }
 
     async fn work(&self) -> Result<Connection> {
         Connection::open_for_work(&self.address).await
-    }
-
-    async fn counting(&self) -> Result<Counting> {
-        Ok(Counting { connection: Connection::open(&self.address).await?, has: [true; COUNTERS.len()] })
     }
 
     async fn read_counters(&self) -> Result<Counters> {
@@ -70,18 +55,11 @@ impl PostgresStore {
         let kept = self.counting.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut counting = match kept {
             Some((kept_by, counting)) if kept_by == runtime => counting,
-            _ => self.counting().await?,
+            _ => Counting::new(&self.address),
         };
-        let counters = match counting.read().await {
-            // The server may have been started anew since the last look.
-            Err(error) if error.kind() == ErrorKind::Unreachable => {
-                counting = self.counting().await?;
-                counting.read().await?
-            }
-            result => result?,
-        };
+        let counters = counting.read().await;
         *self.counting.lock().unwrap_or_else(PoisonError::into_inner) = Some((runtime, counting));
-        Ok(counters)
+        counters
     }
 
     async fn server_info(&self) -> Result<ServerInfo> {
@@ -89,18 +67,67 @@ impl PostgresStore {
         let mut rows = RowBuffer::default();
         connection.run("SELECT version()", &[], &mut rows).await?;
         let version = version_of(&connection.server_version, rows.text(0, 0).unwrap_or_default());
-        rows.clear();
-        connection.run(SETTINGS, &[], &mut rows).await?;
-        let text = |row, column| rows.text(row, column).unwrap_or_default().to_owned();
-        let settings = (0..rows.len()).map(|row| (text(row, 0), text(row, 1))).collect();
-        // Only a superuser may read the file.
+        let mut settings = BTreeMap::new();
+        for query in self.address.product.settings {
+            rows.clear();
+            match connection.run(query, &[], &mut rows).await {
+                // Not every user may read everything.
+                Err(error) if error.kind() == ErrorKind::Rejected => continue,
+                result => result?,
+            };
+            let text = |row, column| rows.text(row, column).unwrap_or_default().to_owned();
+            settings.extend((0..rows.len()).map(|row| (text(row, 0), text(row, 1))));
+        }
+        settings.extend(self.standings().await);
         let mut process_id = None;
-        let file = "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::bigint AS process_id";
-        let may = "SELECT 1 WHERE has_function_privilege('pg_catalog.pg_read_file(text)', 'execute')";
-        if connection.run(may, &[], &mut RowBuffer::default()).await.is_ok_and(|rows| rows == 1) {
-            connection.numbers(file, |_, number| process_id = Some(number as u32)).await?;
+        if let Some([query, may]) = self.address.product.process_id
+            && connection.run(may, &[], &mut RowBuffer::default()).await.is_ok_and(|rows| rows == 1)
+        {
+            connection.numbers(query, |_, number| process_id = Some(number as u32)).await?;
         }
         Ok(ServerInfo { version, settings, process_id, ..ServerInfo::default() })
+    }
+
+    /// What each of several servers is, by its address.
+    async fn standings(&self) -> Vec<(String, String)> {
+        let mut standings = Vec::new();
+        if self.address.product.has_standbys && self.address.places.len() > 1 {
+            for (place, Place { node, .. }) in self.address.places.iter().enumerate() {
+                let standing = match Connection::open(&self.address.only(place)).await {
+                    Ok(mut connection) => connection.standing().await.map_or("a server", Standing::text),
+                    Err(_) => "not reached",
+                };
+                standings.push((format!("node {node}"), standing.to_owned()));
+            }
+        }
+        standings
+    }
+
+    /// Waits until the standbys among the servers have what was written here.
+    async fn catch_up(&self) -> Result<()> {
+        if !self.address.product.has_standbys || self.address.places.len() == 1 {
+            return Ok(());
+        }
+        let mut rows = RowBuffer::default();
+        self.work().await?.run("SELECT pg_current_wal_lsn()::text", &[], &mut rows).await?;
+        let written = rows.text(0, 0).unwrap_or_default().to_owned();
+        let has_it =
+            format!("SELECT 1 WHERE pg_last_wal_replay_lsn() >= '{written}'::pg_lsn OR NOT pg_is_in_recovery()");
+        for (place, Place { node, .. }) in self.address.places.iter().enumerate() {
+            // One that is not there will not be asked either.
+            let Ok(mut connection) = Connection::open(&self.address.only(place)).await else { continue };
+            let wait = async {
+                while connection.run(&has_it, &[], &mut RowBuffer::default()).await? == 0 {
+                    tokio::time::sleep(CATCH_UP_PAUSE).await;
+                }
+                Ok(())
+            };
+            tokio::time::timeout(CATCH_UP_TIMEOUT, wait).await.unwrap_or_else(|_| {
+                let what = format!("the standby {node} has not got what was loaded within {CATCH_UP_TIMEOUT:?}");
+                Err(Error::new(ErrorKind::Timeout, what).with_hint("look into its log: it may not be streaming"))
+            })?;
+        }
+        Ok(())
     }
 
     async fn load_part(
@@ -112,8 +139,10 @@ impl PostgresStore {
     ) -> Result<()> {
         let mut connection = self.work().await?;
         let mut rows = RowBuffer::default();
-        connection.run(LOAD_SETTINGS, &[], &mut rows).await?;
-        let mut batches = Batches::new(&DIALECT, dataset, part, source);
+        if !self.address.product.load.is_empty() {
+            connection.run(self.address.product.load, &[], &mut rows).await?;
+        }
+        let mut batches = Batches::new(self.dialect(), dataset, part, source);
         while let Some(batch) = batches.next(&mut rows) {
             if !rows.is_empty() {
                 connection.copy(&batch, &rows).await?;
@@ -121,21 +150,6 @@ impl PostgresStore {
             progress.fetch_add(batch.completed, Ordering::Relaxed);
         }
         Ok(())
-    }
-}
-
-impl Counting {
-    async fn read(&mut self) -> Result<Counters> {
-        let mut counters = Counters::new();
-        for (text, has) in COUNTERS.iter().zip(&mut self.has) {
-            if *has {
-                let show = |name: &str, number| {
-                    counters.insert(name.to_owned(), number);
-                };
-                *has = self.connection.numbers(text, show).await?;
-            }
-        }
-        Ok(counters)
     }
 }
 
@@ -151,8 +165,8 @@ fn version_of(parameter: &str, function: &str) -> String {
 impl Store for PostgresStore {
     fn session<'a>(&'a self, spec: SessionSpec<'a>) -> LocalBoxFuture<'a, Result<Box<dyn Session>>> {
         Box::pin(async move {
+            let plan = Plan::new(self.dialect(), spec.dataset).with(&self.choices)?;
             let connection = Connection::open(&self.address).await?.settle()?;
-            let plan = Plan::new(&DIALECT, spec.dataset);
             Ok(Box::new(PostgresSession::new(connection, plan, spec.depth)) as Box<dyn Session>)
         })
     }
@@ -166,11 +180,11 @@ impl Store for PostgresStore {
     }
 
     fn load_state<'a>(&'a self, dataset: &'a Dataset) -> LocalBoxFuture<'a, Result<LoadState>> {
-        Box::pin(async move { load::state(&mut self.work().await?, &DIALECT, dataset).await })
+        Box::pin(async move { load::state_as(&mut self.work().await?, self.dialect(), &self.choices, dataset).await })
     }
 
     fn create<'a>(&'a self, dataset: &'a Dataset) -> LocalBoxFuture<'a, Result<()>> {
-        Box::pin(async move { load::create(&mut self.work().await?, &DIALECT, dataset).await })
+        Box::pin(async move { load::create_as(&mut self.work().await?, self.dialect(), &self.choices, dataset).await })
     }
 
     fn load<'a>(
@@ -184,15 +198,20 @@ impl Store for PostgresStore {
     }
 
     fn finish_load<'a>(&'a self, dataset: &'a Dataset) -> LocalBoxFuture<'a, Result<()>> {
-        Box::pin(async move { load::finish(&mut self.work().await?, &DIALECT, dataset).await })
+        Box::pin(async move {
+            let mut connection = self.work().await?;
+            load::finish(&mut connection, self.dialect(), dataset).await?;
+            load::await_reads(&mut connection, self.dialect(), &self.choices, dataset).await?;
+            self.catch_up().await
+        })
     }
 
     fn owned(&self) -> LocalBoxFuture<'_, Result<Vec<OwnedObject>>> {
-        Box::pin(async { manifest::owned(&mut self.work().await?, &DIALECT).await })
+        Box::pin(async { manifest::owned(&mut self.work().await?, self.dialect()).await })
     }
 
     fn clean<'a>(&'a self, namespace: Option<&'a Namespace>) -> LocalBoxFuture<'a, Result<Vec<OwnedObject>>> {
-        Box::pin(async move { manifest::clean(&mut self.work().await?, &DIALECT, namespace).await })
+        Box::pin(async move { manifest::clean(&mut self.work().await?, self.dialect(), namespace).await })
     }
 }
 

@@ -18,9 +18,9 @@ use ::store::{
 };
 use provision::{Options, Server};
 
-use super::Postgres;
 use super::address::Address;
 use super::connection::Connection;
+use super::{POSTGRES, Postgres};
 use crate::relational::{Link, RowBuffer};
 
 /// Starts a server of its own; none where it is not installed.
@@ -93,7 +93,7 @@ fn as_user(url: &str, user: &str, password: &str) -> String {
 }
 
 async fn connect(url: &str) -> Result<Arc<dyn Store>> {
-    Postgres.connect(&Target::parse(url).expect("a URL")).await
+    Postgres(&POSTGRES).connect(&Target::parse(url).expect("a URL")).await
 }
 
 async fn refused(url: &str) -> Error {
@@ -103,7 +103,7 @@ async fn refused(url: &str) -> Error {
 /// Runs a statement from outside the store; gives the first column as text.
 async fn run(url: &str, text: &str) -> Vec<String> {
     let target = Target::parse(url).expect("a URL");
-    let mut connection = Connection::open(&Address::of(&target).expect("valid")).await.expect("reached");
+    let mut connection = Connection::open(&Address::of(&POSTGRES, &target).expect("valid")).await.expect("reached");
     let mut rows = RowBuffer::default();
     connection.run(text, &[], &mut rows).await.unwrap_or_else(|error| panic!("{text}: {error}"));
     let text = |row| match rows.value(row, 0) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use store::{Error, ErrorKind, Result, Secret, Target, TlsMode};
+use store::{Error, ErrorKind, Node, Result, Secret, Target, TlsMode};
 
 use super::DEFAULT_PORT;
 use super::reply::{Replies, error_of};
@@ -16,6 +16,7 @@ use crate::tls;
 use crate::wire::{Endpoint, Wire};
 
 /// Where a server is and how it is entered.
+#[derive(Clone)]
 pub(crate) struct Address {
     host: String,
     port: u16,
@@ -32,7 +33,7 @@ impl Address {
     /// # Errors
     /// `Config` for a URL that cannot work.
     pub(crate) fn of(target: &Target) -> Result<Self> {
-        let default = if target.scheme() == "rediss" { TlsMode::Verify } else { TlsMode::Off };
+        let default = if matches!(target.scheme(), "rediss" | "valkeys") { TlsMode::Verify } else { TlsMode::Off };
         let tls = match tls::client_config(target, default)? {
             Some(config) => Some((config, tls::server_name(target)?)),
             None => None,
@@ -58,6 +59,30 @@ impl Address {
             connect_timeout: target.connect_timeout()?,
         })
     }
+
+    /// Of another server that is entered in the same way.
+    ///
+    /// # Errors
+    /// `Config` where its host cannot be in a certificate.
+    pub(crate) fn at(&self, node: &Node) -> Result<Self> {
+        let mut address = Self { host: node.host.clone(), port: node.port, ..self.clone() };
+        if let Some((_, name)) = &mut address.tls {
+            *name = tls::server_name_of(&node.host)?;
+        }
+        Ok(address)
+    }
+
+    /// Bounds a conversation with that server.
+    ///
+    /// # Errors
+    /// `Unreachable` where it takes longer than connecting may.
+    pub(crate) async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::time::timeout(self.connect_timeout, work).await.unwrap_or_else(|_| {
+            let seconds = self.connect_timeout.as_secs_f64();
+            Err(Error::unreachable(format!("no answer from {}:{} within {seconds} s", self.host, self.port))
+                .with_hint("check the host and port, or give it more time with connect_timeout=SECONDS"))
+        })
+    }
 }
 
 /// A connection that is asked one thing at a time.
@@ -72,11 +97,7 @@ impl Connection {
     /// # Errors
     /// `Unreachable` where nobody answers in time, `Rejected` where the server refuses or is none of this kind.
     pub(crate) async fn open(address: &Address) -> Result<Self> {
-        tokio::time::timeout(address.connect_timeout, Self::enter(address)).await.unwrap_or_else(|_| {
-            let seconds = address.connect_timeout.as_secs_f64();
-            Err(Error::unreachable(format!("no answer from {}:{} within {seconds} s", address.host, address.port))
-                .with_hint("check the host and port, or give it more time with connect_timeout=SECONDS"))
-        })
+        address.in_time(Self::enter(address)).await
     }
 
     async fn enter(address: &Address) -> Result<Self> {

@@ -60,6 +60,12 @@ impl Contents {
         argument_of(out, &[&self.prefix, kind, b":", Decimal::new(number).as_bytes()]);
     }
 
+    /// Appends the key of that kind and row, which a cluster keeps where the other row of its pair is: `storelab_x:m:{3}:7`.
+    pub(crate) fn key_in_pair(&self, out: &mut Vec<u8>, kind: &[u8], row: u64) {
+        let (pair, row) = (Decimal::new(row / 2), Decimal::new(row));
+        argument_of(out, &[&self.prefix, kind, b":{", pair.as_bytes(), b"}:", row.as_bytes()]);
+    }
+
     /// A number that looks random, but is always the same for the row.
     pub(crate) fn random(&self, row: u64) -> u64 {
         mix(row ^ mix(self.rows.seed))

@@ -1,4 +1,6 @@
 //! What in a server is known to be Storelab's: one hash, from namespace to state, written before the first key is.
+//!
+//! In a cluster the hash is on the master of its slot, and the keys that it speaks of are on all of them.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +8,25 @@ use store::{Dataset, Error, ErrorKind, LoadState, Namespace, OwnedObject, Result
 
 use super::connection::Connection;
 use super::reply::Replies;
-use crate::resp::{argument, command};
+use super::servers::Servers;
+use crate::resp::{argument, command, command_of};
 
 /// The hash's key.
-const KEY: &[u8] = b"storelab_manifest";
+pub(crate) const KEY: &[u8] = b"storelab_manifest";
 
 /// What an entry begins with while its load is under way, and once it is complete; the fingerprint follows.
 const LOADING: &str = "loading ";
 const LOADED: &str = "loaded ";
+
+/// How long an entry may take to reach a replica. A replica that is there needs less than a millisecond.
+const REPLICATION_MILLISECONDS: &[u8] = b"500";
 
 /// Keys that the server looks at for one step of a walk: it answers nobody else meanwhile, so about a millisecond.
 const SCAN_COUNT: &[u8] = b"1000";
 
 /// The namespaces that are ours, with their states. Fields that cannot be ours are not taken for it: their keys are
 /// neither listed nor removed.
-pub(crate) async fn entries(connection: &mut Connection) -> Result<BTreeMap<String, (Namespace, LoadState)>> {
+pub(crate) async fn entries(servers: &mut Servers) -> Result<BTreeMap<String, (Namespace, LoadState)>> {
     let read = |replies: &mut Replies<'_>| {
         let mut entries = BTreeMap::new();
         for _ in 0..replies.array()? / 2 {
@@ -32,14 +38,14 @@ pub(crate) async fn entries(connection: &mut Connection) -> Result<BTreeMap<Stri
         }
         Ok(entries)
     };
-    connection.ask(&[b"HGETALL", KEY], read).await.map_err(in_the_way)
+    servers.keeper().ask(&[b"HGETALL", KEY], read).await.map_err(in_the_way)
 }
 
 /// What there is of a dataset.
-pub(crate) async fn load_state(connection: &mut Connection, dataset: &Dataset) -> Result<LoadState> {
+pub(crate) async fn load_state(servers: &mut Servers, dataset: &Dataset) -> Result<LoadState> {
     let field = dataset.namespace().as_str().as_bytes();
     let read = |replies: &mut Replies<'_>| Ok(replies.bulk()?.map_or(LoadState::Absent, state_of));
-    connection.ask(&[b"HGET", KEY, field], read).await.map_err(in_the_way)
+    servers.keeper().ask(&[b"HGET", KEY, field], read).await.map_err(in_the_way)
 }
 
 fn state_of(entry: &[u8]) -> LoadState {
@@ -53,37 +59,48 @@ fn state_of(entry: &[u8]) -> LoadState {
 ///
 /// # Errors
 /// `Config` where keys that are not ours have its prefix.
-pub(crate) async fn begin(connection: &mut Connection, dataset: &Dataset) -> Result<()> {
+pub(crate) async fn begin(servers: &mut Servers, dataset: &Dataset) -> Result<()> {
     let namespace = dataset.namespace();
-    let ours = load_state(connection, dataset).await? != LoadState::Absent;
-    if !ours && any_key(connection, namespace).await? {
-        return Err(Error::config(format!(
-            "keys that start with `{namespace}:` exist, and Storelab did not make them"
-        ))
-        .with_hint("rename or remove them, choose another database, or run under another namespace"));
+    let ours = load_state(servers, dataset).await? != LoadState::Absent;
+    if !ours {
+        for connection in servers.all() {
+            if any_key(connection, namespace).await? {
+                return Err(Error::config(format!(
+                    "keys that start with `{namespace}:` exist, and Storelab did not make them"
+                ))
+                .with_hint("rename or remove them, choose another database, or run under another namespace"));
+            }
+        }
     }
-    write(connection, dataset, LOADING).await?;
+    write(servers, dataset, LOADING).await?;
     if ours {
-        remove_keys(connection, namespace).await?;
+        remove_keys(servers, namespace).await?;
     }
     Ok(())
 }
 
 /// Notes that the dataset is complete.
-pub(crate) async fn finish(connection: &mut Connection, dataset: &Dataset) -> Result<()> {
-    write(connection, dataset, LOADED).await
+pub(crate) async fn finish(servers: &mut Servers, dataset: &Dataset) -> Result<()> {
+    write(servers, dataset, LOADED).await
 }
 
-async fn write(connection: &mut Connection, dataset: &Dataset, state: &str) -> Result<()> {
+async fn write(servers: &mut Servers, dataset: &Dataset, state: &str) -> Result<()> {
     let entry = format!("{state}{}", dataset.fingerprint());
     let field = dataset.namespace().as_str().as_bytes();
-    connection.tell(&[b"HSET", KEY, field, entry.as_bytes()]).await.map_err(in_the_way)
+    let is_cluster = servers.is_cluster();
+    let keeper = servers.keeper();
+    keeper.tell(&[b"HSET", KEY, field, entry.as_bytes()]).await.map_err(in_the_way)?;
+    if is_cluster {
+        // A replica that takes over must know what is ours. One that is away cannot, and does not keep us from working.
+        keeper.tell(&[b"WAIT", b"1", REPLICATION_MILLISECONDS]).await?;
+    }
+    Ok(())
 }
 
 /// Removes a namespace's keys and then its entry.
-pub(crate) async fn clean(connection: &mut Connection, namespace: &Namespace) -> Result<OwnedObject> {
-    remove_keys(connection, namespace).await?;
-    connection.tell(&[b"HDEL", KEY, namespace.as_str().as_bytes()]).await?;
+pub(crate) async fn clean(servers: &mut Servers, namespace: &Namespace) -> Result<OwnedObject> {
+    remove_keys(servers, namespace).await?;
+    servers.keeper().tell(&[b"HDEL", KEY, namespace.as_str().as_bytes()]).await?;
     Ok(owned_object(namespace))
 }
 
@@ -130,23 +147,41 @@ async fn any_key(connection: &mut Connection, namespace: &Namespace) -> Result<b
     }
 }
 
-async fn remove_keys(connection: &mut Connection, namespace: &Namespace) -> Result<()> {
-    let mut cursor = b"0".to_vec();
-    loop {
-        let (next, keys) = scan(connection, namespace, &cursor).await?;
-        if !keys.is_empty() {
-            // UNLINK frees the memory beside the server's work, where DEL would make everybody wait.
-            let out = connection.out();
-            command(out, 1 + keys.len());
-            argument(out, b"UNLINK");
-            for key in &keys {
-                argument(out, key);
+async fn remove_keys(servers: &mut Servers, namespace: &Namespace) -> Result<()> {
+    let is_cluster = servers.is_cluster();
+    for connection in servers.all() {
+        let mut cursor = b"0".to_vec();
+        loop {
+            let (next, keys) = scan(connection, namespace, &cursor).await?;
+            let replies = unlink(connection.out(), &keys, is_cluster);
+            if replies > 0 {
+                connection.confirm(replies).await?;
             }
-            connection.confirm(1).await?;
+            if next == b"0" {
+                break;
+            }
+            cursor = next;
         }
-        if next == b"0" {
-            return Ok(());
-        }
-        cursor = next;
     }
+    Ok(())
+}
+
+/// Appends what removes keys: one command, or in a cluster, where a command's keys must share a slot, one for each. How many
+/// replies that has. UNLINK frees the memory beside the server's work, where DEL would make everybody wait.
+fn unlink(out: &mut Vec<u8>, keys: &[Vec<u8>], is_cluster: bool) -> u32 {
+    if is_cluster {
+        for key in keys {
+            command_of(out, &[b"UNLINK", key]);
+        }
+        return keys.len() as u32;
+    }
+    if keys.is_empty() {
+        return 0;
+    }
+    command(out, 1 + keys.len());
+    argument(out, b"UNLINK");
+    for key in keys {
+        argument(out, key);
+    }
+    1
 }

@@ -5,7 +5,7 @@
 //!
 //! Kinds of keys, behind the namespace: `s` strings, `h` hashes, `m` sets, `t` pairs of accounts and `j` documents by
 //! row; `z` leaderboards, `b` bitmaps, `p` counts of distinct elements and `g` maps by block of 1,000 rows; `l` lists
-//! and `x` streams by slot.
+//! and `x` streams by slot. What one command or transaction names together shares a hash slot, so that a cluster takes it.
 
 mod collections;
 mod counts;
@@ -83,9 +83,15 @@ fn work(operation: u16) -> Result<&'static Work> {
     TABLE.get(usize::from(operation)).ok_or_else(|| Error::bug("an operation that is not in the list"))
 }
 
-/// Appends what loads a row, for all operations, and says how many replies that has.
-pub(crate) fn load(contents: &Contents, row: u64, out: &mut Vec<u8>) -> u32 {
-    strings::load(contents, row, out) + collections::load(contents, row, out) + counts::load(contents, row, out)
+/// Appends what loads a row, for all operations that the server has, and says how many replies that has.
+pub(crate) fn load(contents: &Contents, row: u64, has_json: bool, out: &mut Vec<u8>) -> u32 {
+    let json = if has_json { strings::load_json(contents, row, out) } else { 0 };
+    json + strings::load(contents, row, out) + collections::load(contents, row, out) + counts::load(contents, row, out)
+}
+
+/// Whether the server takes documents.
+pub(crate) async fn has_json(connection: &mut Connection) -> Result<bool> {
+    Ok(!missing(connection).await?.contains_key(strings::JSON.operation.name))
 }
 
 /// The operations that this server cannot do, with the reason. What it may not be asked about counts as there.

@@ -48,24 +48,24 @@ pub(crate) enum Step {
 }
 
 impl ScanKeys {
-    fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.text.clear();
         self.ends.clear();
     }
 
-    fn push(&mut self, key: &str) {
+    pub(crate) fn push(&mut self, key: &str) {
         self.text.push_str(key);
         self.ends.push(self.text.len());
     }
 
-    fn iter(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, end)| &self.text[start..*end])
     }
 }
 
 impl RecordKeys {
-    /// Of that namespace.
+    /// Of that namespace, or of a part of one.
     pub(crate) fn new(namespace: &str) -> Self {
         Self { prefix: format!("{namespace}:").into_bytes(), index: format!("{namespace}:!index").into_bytes() }
     }
@@ -90,14 +90,7 @@ impl RecordKeys {
                 (Verb::ReadField(field), 1)
             }
             Request::Scan { start, limit } => {
-                command(out, 7);
-                argument(out, b"ZRANGEBYLEX");
-                argument(out, &self.index);
-                argument_of(out, &[b"[", start.as_bytes()]);
-                argument(out, b"+");
-                argument(out, b"LIMIT");
-                argument(out, b"0");
-                argument(out, Decimal::new(limit.into()).as_bytes());
+                self.scan_index(out, start, limit);
                 (Verb::ScanIndex, 1)
             }
             Request::Insert { key, values } => {
@@ -241,7 +234,20 @@ impl RecordKeys {
         Ok(Step::More(Verb::ScanRecords(keys), count as u32))
     }
 
-    fn read_all(&self, out: &mut Vec<u8>, key: &str) {
+    /// Appends a look at the index: so many keys at most, in order, from the first that is not before `start`.
+    pub(crate) fn scan_index(&self, out: &mut Vec<u8>, start: &str, limit: u32) {
+        command(out, 7);
+        argument(out, b"ZRANGEBYLEX");
+        argument(out, &self.index);
+        argument_of(out, &[b"[", start.as_bytes()]);
+        argument(out, b"+");
+        argument(out, b"LIMIT");
+        argument(out, b"0");
+        argument(out, Decimal::new(limit.into()).as_bytes());
+    }
+
+    /// Appends a look at a whole record.
+    pub(crate) fn read_all(&self, out: &mut Vec<u8>, key: &str) {
         out.extend_from_slice(b"*2\r\n$7\r\nHGETALL\r\n");
         self.key(out, key);
     }

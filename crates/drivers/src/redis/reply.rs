@@ -79,6 +79,11 @@ impl<'a> Replies<'a> {
         }
     }
 
+    /// Bytes that have not been read.
+    pub(crate) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// Passes over one reply with all that is in it. Errors are passed over as well.
     pub(crate) fn skip(&mut self) -> Result<()> {
         let mut items = 1_usize;
@@ -103,8 +108,12 @@ pub(crate) fn error_of(line: &[u8]) -> Error {
     let text = String::from_utf8_lossy(line);
     let code = text.split(' ').next().unwrap_or_default();
     let (kind, hint) = match code {
-        "MOVED" | "ASK" | "CLUSTERDOWN" | "CROSSSLOT" => {
-            (ErrorKind::Rejected, Some("the server is part of a cluster: name a server that stands alone"))
+        "MOVED" | "ASK" => (
+            ErrorKind::Conflict,
+            Some("the cluster moves its slots: try again; where this stays, the user may not ask CLUSTER SLOTS"),
+        ),
+        "CLUSTERDOWN" => {
+            (ErrorKind::Unreachable, Some("see CLUSTER INFO: a master may be down with no replica to take over"))
         }
         "LOADING" => (ErrorKind::Conflict, Some("the server still reads its data from disk: try again")),
         "BUSY" => (ErrorKind::Conflict, Some("a script keeps the server busy: try again")),
@@ -113,6 +122,9 @@ pub(crate) fn error_of(line: &[u8]) -> Error {
         "WRONGPASS" => (ErrorKind::Rejected, Some("correct the user and password in the target")),
         "NOPERM" => (ErrorKind::Rejected, Some("allow the user all commands on keys that start with storelab_")),
         "OOM" => (ErrorKind::Rejected, Some("raise the server's maxmemory, or load less data")),
+        "ERR" if text.contains("cluster mode") => {
+            (ErrorKind::Rejected, Some("a cluster has database 0 only: leave the number out of the target"))
+        }
         "READONLY" => (ErrorKind::Rejected, Some("the server is a replica: name the primary")),
         "DENIED" => (ErrorKind::Rejected, Some("the server is in protected mode: give it a password")),
         "MISCONF" => (ErrorKind::Rejected, Some("the server cannot save to its disk and so refuses writes")),
@@ -156,7 +168,9 @@ mod tests {
             let error = error_of(line.as_bytes());
             assert_eq!((error.kind(), error.hint().is_some()), (kind, hint), "{line}");
         };
-        check("MOVED 1 127.0.0.1:7000", ErrorKind::Rejected, true);
+        check("MOVED 1 127.0.0.1:7000", ErrorKind::Conflict, true);
+        check("CLUSTERDOWN The cluster is down", ErrorKind::Unreachable, true);
+        check("ERR SELECT is not allowed in cluster mode", ErrorKind::Rejected, true);
         check("LOADING Redis is loading the dataset in memory", ErrorKind::Conflict, true);
         check("TRYAGAIN", ErrorKind::Conflict, false);
         check("NOPERM", ErrorKind::Rejected, true);

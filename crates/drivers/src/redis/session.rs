@@ -19,7 +19,7 @@ use crate::resp::Framer;
 use crate::wire::{Settled, Wire};
 
 /// Requests in flight: past this a deeper pipeline only lengthens the queue.
-const DEPTH_MAX: usize = 1024;
+pub(crate) const DEPTH_MAX: usize = 1024;
 
 /// One connection at work.
 pub(crate) struct RedisSession {
@@ -181,7 +181,7 @@ impl Session for RedisSession {
 }
 
 /// What came in cannot be the answer to what was asked, so no later answer can be trusted either.
-fn out_of_step() -> Error {
+pub(crate) fn out_of_step() -> Error {
     Error::unreachable("the connection is out of step: the server's answers are not in the Redis protocol")
         .with_hint("check what stands between Storelab and the server, and that it is a Redis or Valkey server")
 }

@@ -10,10 +10,12 @@ use store::{
 };
 use tokio::runtime;
 
+use super::cluster::{Cluster, ClusterRecords, ClusterSession, Found};
 use super::connection::{Address, Connection};
 use super::contents::Contents;
 use super::records::RecordKeys;
 use super::reply::Replies;
+use super::servers::Servers;
 use super::session::RedisSession;
 use super::{manifest, operations};
 use crate::resp::{Item, command_of};
@@ -38,11 +40,12 @@ const SETTINGS_OF_INFO: [(&str, &str); 4] = [
 /// Sections of `INFO` with numbers that are worth a series.
 const COUNTER_SECTIONS: [&[u8]; 4] = [b"stats", b"memory", b"cpu", b"clients"];
 
-/// A server.
+/// A server, or a cluster of them.
 pub(crate) struct RedisStore {
     address: Address,
+    cluster: Option<Arc<Cluster>>,
     /// For [`counters`](Store::counters), with the runtime that drives it: on another one it would never wake.
-    counting: Mutex<Option<(runtime::Id, Connection)>>,
+    counting: Mutex<Option<(runtime::Id, Servers)>>,
     /// What the rows hold, shared by the sessions: 10,000 of them must not have a copy each.
     contents: Mutex<Option<Arc<Contents>>>,
 }
@@ -51,12 +54,21 @@ impl RedisStore {
     /// Reaches the server and checks that it lets us in.
     pub(crate) async fn connect(target: &Target) -> Result<Self> {
         let address = Address::of(target)?;
-        Connection::open(&address).await?;
-        Ok(Self { address, counting: Mutex::new(None), contents: Mutex::new(None) })
+        let cluster = match Cluster::find(target, &address).await? {
+            Found::Alone => None,
+            Found::Cluster(cluster) => Some(cluster),
+        };
+        Ok(Self { address, cluster, counting: Mutex::new(None), contents: Mutex::new(None) })
     }
 
-    async fn open(&self) -> Result<Connection> {
-        Connection::open(&self.address).await
+    async fn open(&self) -> Result<Servers> {
+        match &self.cluster {
+            None => Connection::open(&self.address).await.map(Servers::alone),
+            Some(cluster) => {
+                let (connections, keeper) = cluster.masters(manifest::KEY).await?;
+                Ok(Servers::masters(connections, keeper))
+            }
+        }
     }
 
     fn contents(&self, rows: &OperationRows) -> Arc<Contents> {
@@ -74,7 +86,10 @@ impl RedisStore {
         source: &dyn RecordSource,
         progress: &AtomicU64,
     ) -> Result<()> {
-        let mut connection = self.open().await?;
+        if let Some(cluster) = &self.cluster {
+            return load_records_of_cluster(cluster, table, numbers, source, progress).await;
+        }
+        let mut connection = Connection::open(&self.address).await?;
         let keys = RecordKeys::new(table.namespace.as_str());
         let (mut record, mut batch) = (Record::default(), Vec::new());
         for number in numbers.clone() {
@@ -93,11 +108,16 @@ impl RedisStore {
     }
 
     async fn load_rows(&self, rows: &OperationRows, numbers: std::ops::Range<u64>, progress: &AtomicU64) -> Result<()> {
-        let mut connection = self.open().await?;
         let contents = self.contents(rows);
+        if let Some(cluster) = &self.cluster {
+            let has_json = operations::has_json(self.open().await?.keeper()).await?;
+            return load_rows_of_cluster(cluster, &contents, has_json, numbers, progress).await;
+        }
+        let mut connection = Connection::open(&self.address).await?;
+        let has_json = operations::has_json(&mut connection).await?;
         let (mut replies, mut loaded) = (0, 0);
         for number in numbers.clone() {
-            replies += operations::load(&contents, number, connection.out());
+            replies += operations::load(&contents, number, has_json, connection.out());
             loaded += 1;
             if connection.out().len() >= LOAD_BATCH_BYTES || number + 1 == numbers.end {
                 connection.confirm(replies).await?;
@@ -111,19 +131,19 @@ impl RedisStore {
     async fn read_counters(&self) -> Result<Counters> {
         let runtime = runtime::Handle::current().id();
         let kept = self.counting.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut connection = match kept {
-            Some((kept_by, connection)) if kept_by == runtime => connection,
+        let mut servers = match kept {
+            Some((kept_by, servers)) if kept_by == runtime => servers,
             _ => self.open().await?,
         };
-        let counters = match counters_of(&mut connection).await {
+        let counters = match counters_of_all(&mut servers).await {
             // The server may have been started anew since the last look.
             Err(error) if error.kind() == ErrorKind::Unreachable => {
-                connection = self.open().await?;
-                counters_of(&mut connection).await?
+                servers = self.open().await?;
+                counters_of_all(&mut servers).await?
             }
             result => result?,
         };
-        *self.counting.lock().unwrap_or_else(PoisonError::into_inner) = Some((runtime, connection));
+        *self.counting.lock().unwrap_or_else(PoisonError::into_inner) = Some((runtime, servers));
         Ok(counters)
     }
 }
@@ -135,26 +155,34 @@ impl Store for RedisStore {
                 Some(Dataset::Operations(rows)) => Some(self.contents(rows)),
                 _ => None,
             };
-            let session = RedisSession::new(self.open().await?, spec.dataset, contents, spec.depth)?;
+            if let Some(cluster) = &self.cluster {
+                let session = ClusterSession::new(cluster.router().await?, spec.dataset, contents, spec.depth);
+                return Ok(Box::new(session) as Box<dyn Session>);
+            }
+            let connection = Connection::open(&self.address).await?;
+            let session = RedisSession::new(connection, spec.dataset, contents, spec.depth)?;
             Ok(Box::new(session) as Box<dyn Session>)
         })
     }
 
     fn server(&self) -> LocalBoxFuture<'_, Result<ServerInfo>> {
         Box::pin(async {
-            let mut connection = self.open().await?;
-            let info = info_of(&mut connection, b"default").await?;
-            let mut settings = settings_of(&mut connection).await?;
+            let mut servers = self.open().await?;
+            let connection = servers.keeper();
+            let info = info_of(connection, b"default").await?;
+            let mut settings = settings_of(connection).await?;
             if settings.is_empty() {
                 let has = |(name, setting): (&str, &str)| Some((setting.to_owned(), info.get(name)?.clone()));
                 settings = SETTINGS_OF_INFO.into_iter().filter_map(has).collect();
             }
-            Ok(ServerInfo {
-                version: version_of(&info),
-                settings,
-                process_id: info.get("process_id").and_then(|text| text.parse().ok()),
-                operations_missing: operations::missing(&mut connection).await?,
-            })
+            let operations_missing = operations::missing(connection).await?;
+            let mut process_id = info.get("process_id").and_then(|text| text.parse().ok());
+            if let Some(cluster) = &self.cluster {
+                settings.insert("cluster".to_owned(), cluster.describe());
+                // One of several would pass for all of them.
+                process_id = None;
+            }
+            Ok(ServerInfo { version: version_of(&info), settings, process_id, operations_missing })
         })
     }
 
@@ -188,7 +216,13 @@ impl Store for RedisStore {
     }
 
     fn finish_load<'a>(&'a self, dataset: &'a Dataset) -> LocalBoxFuture<'a, Result<()>> {
-        Box::pin(async { manifest::finish(&mut self.open().await?, dataset).await })
+        Box::pin(async {
+            let mut servers = self.open().await?;
+            if self.cluster.as_ref().is_some_and(|cluster| cluster.reads_from_replicas()) {
+                servers.await_replicas().await?;
+            }
+            manifest::finish(&mut servers, dataset).await
+        })
     }
 
     fn owned(&self) -> LocalBoxFuture<'_, Result<Vec<OwnedObject>>> {
@@ -200,16 +234,71 @@ impl Store for RedisStore {
 
     fn clean<'a>(&'a self, namespace: Option<&'a Namespace>) -> LocalBoxFuture<'a, Result<Vec<OwnedObject>>> {
         Box::pin(async move {
-            let mut connection = self.open().await?;
+            let mut servers = self.open().await?;
             let mut gone = Vec::new();
-            for (entry, _) in manifest::entries(&mut connection).await?.into_values() {
+            for (entry, _) in manifest::entries(&mut servers).await?.into_values() {
                 if namespace.is_none_or(|wanted| *wanted == entry) {
-                    gone.push(manifest::clean(&mut connection, &entry).await?);
+                    gone.push(manifest::clean(&mut servers, &entry).await?);
                 }
             }
             Ok(gone)
         })
     }
+}
+
+/// Loads records through a router, which sends each part of the index where its records are.
+async fn load_records_of_cluster(
+    cluster: &Arc<Cluster>,
+    table: &RecordTable,
+    numbers: std::ops::Range<u64>,
+    source: &dyn RecordSource,
+    progress: &AtomicU64,
+) -> Result<()> {
+    let mut router = cluster.router().await?;
+    let records = ClusterRecords::new(table.namespace.as_str());
+    let (mut record, mut next) = (Record::default(), numbers.start);
+    let mut keys = records.no_keys();
+    while next < numbers.end {
+        let first = next;
+        keys.iter_mut().for_each(Vec::clear);
+        let encode = |out: &mut Vec<u8>| {
+            while next < numbers.end && next - first < LOAD_BATCH_ROWS as u64 && out.len() < LOAD_BATCH_BYTES {
+                source.fill(next, &mut record);
+                let part = records.load(out, &record, table.field_length)?;
+                keys[part].push(record.key.clone());
+                next += 1;
+            }
+            Ok((next - first) as u32 + records.index_all(out, &keys))
+        };
+        router.confirm(encode).await?;
+        progress.fetch_add(next - first, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// Loads the operations' rows through a router.
+async fn load_rows_of_cluster(
+    cluster: &Arc<Cluster>,
+    contents: &Contents,
+    has_json: bool,
+    numbers: std::ops::Range<u64>,
+    progress: &AtomicU64,
+) -> Result<()> {
+    let mut router = cluster.router().await?;
+    let mut next = numbers.start;
+    while next < numbers.end {
+        let (first, mut replies) = (next, 0);
+        let encode = |out: &mut Vec<u8>| {
+            while next < numbers.end && out.len() < LOAD_BATCH_BYTES {
+                replies += operations::load(contents, next, has_json, out);
+                next += 1;
+            }
+            Ok(replies)
+        };
+        router.confirm(encode).await?;
+        progress.fetch_add(next - first, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
 /// Lines `name:value` of a section of `INFO`.
@@ -251,6 +340,17 @@ async fn settings_of(connection: &mut Connection) -> Result<BTreeMap<String, Str
         Ok(settings)
     };
     connection.replies(SETTINGS.len() as u32, read).await
+}
+
+/// The sums over all servers. One that does not answer is an error: a sum without it would look like a server started anew.
+async fn counters_of_all(servers: &mut Servers) -> Result<Counters> {
+    let mut sums = Counters::new();
+    for connection in servers.all() {
+        for (name, number) in counters_of(connection).await? {
+            *sums.entry(name).or_default() += number;
+        }
+    }
+    Ok(sums)
 }
 
 async fn counters_of(connection: &mut Connection) -> Result<Counters> {

@@ -1,8 +1,10 @@
 //! The driver against a real server: a `redis-server` of the test's own, on a free port of loopback.
 
+mod cluster;
 mod hostile;
 mod operations;
 mod records;
+mod redirects;
 mod server;
 
 use std::sync::Arc;

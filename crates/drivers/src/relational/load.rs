@@ -2,12 +2,16 @@
 
 use std::fmt::Write;
 use std::ops::Range;
+#[cfg(feature = "postgres")]
+use std::time::Duration;
 
 use store::{Dataset, LoadPart, LoadState, Record, RecordSource, RecordTable, Result, TableSet, Value};
+#[cfg(feature = "postgres")]
+use store::{Error, ErrorKind};
 
 use super::manifest::{KIND_INDEX, KIND_TABLE, Object, Script};
 use super::tables::{self, TableRows};
-use super::{Dialect, Link, RowBuffer, in_namespace, manifest, records};
+use super::{Choices, Dialect, Link, RowBuffer, in_namespace, manifest, records};
 use crate::contents::{ColumnKind, Contents, Table};
 
 /// Rows of a batch at most: more bring nothing, and a statement's parameters are limited.
@@ -17,6 +21,12 @@ const BATCH_BYTES: u64 = 1 << 20;
 /// Values of a batch at most: `MySQL` and `PostgreSQL` count a statement's parameters in 16 bits.
 const BATCH_VALUES_MAX: u64 = 60_000;
 
+/// How long what was loaded may take to be seen by reads of the past, and how often that is looked at.
+#[cfg(feature = "postgres")]
+const READS_TIMEOUT: Duration = Duration::from_mins(3);
+#[cfg(feature = "postgres")]
+const READS_PAUSE: Duration = Duration::from_millis(50);
+
 /// Secondary indexes that are written alike everywhere: name, table and column.
 const INDEXES: [(&str, &str, &str); 3] = [
     ("customers_region", "customers", "region"),
@@ -24,13 +34,19 @@ const INDEXES: [(&str, &str, &str); 3] = [
     ("orders_customer", "orders", "customer"),
 ];
 
+/// The operations' tables.
+fn tables_of(dialect: &Dialect) -> impl Iterator<Item = Table> {
+    let has_articles = !dialect.articles.is_empty();
+    Table::ALL.into_iter().filter(move |table| has_articles || *table != Table::Articles)
+}
+
 /// The objects that a dataset needs, tables first.
 fn objects(dialect: &Dialect, dataset: &Dataset) -> Vec<Object> {
     let namespace = dataset.namespace();
     match dataset {
         Dataset::Records(table) => vec![Object { kind: KIND_TABLE, name: namespace.object(table.table) }],
         Dataset::Operations(_) => {
-            let tables = Table::ALL.iter().map(|table| (KIND_TABLE, table.name()));
+            let tables = tables_of(dialect).map(|table| (KIND_TABLE, table.name()));
             let plain = INDEXES.iter().map(|(name, ..)| (KIND_INDEX, *name));
             let others = dialect.indexes.iter().map(|(name, _)| (KIND_INDEX, *name));
             let all = tables.chain(plain).chain(others);
@@ -45,13 +61,42 @@ pub(crate) async fn state<L: Link>(link: &mut L, dialect: &'static Dialect, data
     manifest::state(link, dialect, dataset, &objects(dialect, dataset)).await
 }
 
+/// The same of one that a target's URL wants otherwise: a record table that was made otherwise is not what it takes.
+#[cfg(feature = "postgres")]
+pub(crate) async fn state_as<L: Link>(
+    link: &mut L,
+    dialect: &'static Dialect,
+    choices: &Choices,
+    dataset: &Dataset,
+) -> Result<LoadState> {
+    let found = state(link, dialect, dataset).await?;
+    let (LoadState::Loaded(_), Dataset::Records(table)) = (&found, dataset) else { return Ok(found) };
+    let name = table.namespace.object(table.table);
+    let mut script = Script::new(link, dialect);
+    let rows = script.run(dialect.columns_of, &[&name]).await?;
+    let names = (0..rows.len()).filter_map(|row| rows.text(row, 0));
+    let added = names.filter(|name| *name != records::KEY && !name.starts_with("field"));
+    let is_as_wanted = added.eq(choices.record_column.as_deref());
+    Ok(if is_as_wanted { found } else { LoadState::Partial })
+}
+
 /// Makes the dataset's empty tables, replacing earlier ones of ours.
 pub(crate) async fn create<L: Link>(link: &mut L, dialect: &'static Dialect, dataset: &Dataset) -> Result<()> {
+    create_as(link, dialect, &Choices::default(), dataset).await
+}
+
+/// The same as a target's URL wants it.
+pub(crate) async fn create_as<L: Link>(
+    link: &mut L,
+    dialect: &'static Dialect,
+    choices: &Choices,
+    dataset: &Dataset,
+) -> Result<()> {
     let mut script = Script::new(link, dialect);
     script.lock().await?;
     let result = async {
         script.claim(dataset, &objects(dialect, dataset)).await?;
-        for text in create_tables(dialect, dataset) {
+        for text in create_tables(dialect, choices, dataset) {
             script.run(&text, &[]).await?;
         }
         Ok(())
@@ -60,16 +105,43 @@ pub(crate) async fn create<L: Link>(link: &mut L, dialect: &'static Dialect, dat
     script.unlock(result).await
 }
 
+/// Waits until statements that read as a target's URL wants it see what was loaded.
+#[cfg(feature = "postgres")]
+pub(crate) async fn await_reads<L: Link>(
+    link: &mut L,
+    dialect: &'static Dialect,
+    choices: &Choices,
+    dataset: &Dataset,
+) -> Result<()> {
+    let Some(reads) = &choices.reads else { return Ok(()) };
+    let mut script = Script::new(link, dialect);
+    let wait = async {
+        loop {
+            match script.is_loaded(dataset.namespace(), reads).await {
+                Ok(true) => return Ok(()),
+                // At that time there was no manifest yet, or no database.
+                Ok(false) => {}
+                Err(error) if error.kind() == ErrorKind::Rejected => {}
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(READS_PAUSE).await;
+        }
+    };
+    tokio::time::timeout(READS_TIMEOUT, wait).await.unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::Timeout, format!("what was loaded is not seen {reads} within {READS_TIMEOUT:?}")))
+    })
+}
+
 /// Builds indexes, refreshes statistics, marks the load as complete.
 pub(crate) async fn finish<L: Link>(link: &mut L, dialect: &'static Dialect, dataset: &Dataset) -> Result<()> {
     let mut script = Script::new(link, dialect);
     let namespace = dataset.namespace();
     for text in create_indexes(dialect, dataset) {
-        script.run(&text, &[]).await?;
+        script.run_again(&text).await?;
     }
     let has_statistics = !dialect.analyze.is_empty();
     for object in objects(dialect, dataset).iter().filter(|object| has_statistics && object.kind == KIND_TABLE) {
-        script.run(&dialect.analyze.replace("{table}", &object.name), &[]).await?;
+        script.run_again(&dialect.analyze.replace("{table}", &object.name)).await?;
     }
     script.mark_loaded(namespace).await
 }
@@ -87,17 +159,17 @@ fn create_indexes(dialect: &Dialect, dataset: &Dataset) -> Vec<String> {
     }
 }
 
-fn create_tables(dialect: &Dialect, dataset: &Dataset) -> Vec<String> {
+fn create_tables(dialect: &Dialect, choices: &Choices, dataset: &Dataset) -> Vec<String> {
     match dataset {
-        Dataset::Records(table) => vec![create_records(dialect, table)],
+        Dataset::Records(table) => vec![create_records(dialect, choices, table)],
         Dataset::Operations(rows) => {
-            Table::ALL.iter().map(|table| in_namespace(&create_table(dialect, *table), &rows.namespace)).collect()
+            tables_of(dialect).map(|table| in_namespace(&create_table(dialect, table), &rows.namespace)).collect()
         }
         Dataset::Tables(set) => tables::create(dialect, set),
     }
 }
 
-fn create_records(dialect: &Dialect, table: &RecordTable) -> String {
+fn create_records(dialect: &Dialect, choices: &Choices, table: &RecordTable) -> String {
     let key = dialect.record_key.replace("{key_length}", &table.key_length_max.to_string());
     let field = dialect.record_field.replace("{field_length}", &table.field_length.to_string());
     let fields = (0..table.field_count).fold(String::new(), |mut text, number| {
@@ -105,7 +177,8 @@ fn create_records(dialect: &Dialect, table: &RecordTable) -> String {
         text
     });
     let name = table.namespace.object(table.table);
-    format!("CREATE TABLE {name} ({} {key} NOT NULL PRIMARY KEY{fields}){}", records::KEY, dialect.table_suffix)
+    let (column, suffix, choice) = (records::KEY, dialect.table_suffix, &choices.record_key);
+    format!("CREATE TABLE {name} ({column} {key} NOT NULL PRIMARY KEY{choice}{fields}){suffix}")
 }
 
 fn create_table(dialect: &Dialect, table: Table) -> String {
@@ -147,6 +220,7 @@ impl Batch<'_> {
 
 /// All rows of one part of a dataset, in batches.
 pub(crate) struct Batches<'a> {
+    dialect: &'static Dialect,
     source: Source<'a>,
     columns: Vec<Vec<(String, ColumnKind)>>,
     /// Row numbers that are left, the running chunk included.
@@ -179,7 +253,7 @@ impl<'a> Batches<'a> {
                 (Source::Records { table, source, record: Record::default() }, columns, row_bytes)
             }
             Dataset::Operations(rows) => {
-                let columns = Table::ALL.iter().map(|table| columns_of(dialect, *table)).collect();
+                let columns = tables_of(dialect).map(|table| columns_of(dialect, table)).collect();
                 (Source::Operations(Contents::new(rows)), columns, rows.size.payload_bytes())
             }
             Dataset::Tables(set) => {
@@ -189,7 +263,7 @@ impl<'a> Batches<'a> {
         };
         let columns_max = columns.iter().map(Vec::len).max().unwrap_or(1) as u64;
         let chunk = (BATCH_BYTES / (row_bytes as u64).max(1)).min(BATCH_ROWS_MAX).min(BATCH_VALUES_MAX / columns_max);
-        Self { source, columns, left: dataset.part(part.index, part.of), chunk: chunk.max(1), table: 0 }
+        Self { dialect, source, columns, left: dataset.part(part.index, part.of), chunk: chunk.max(1), table: 0 }
     }
 
     /// Fills the buffer, which is cleared before, with the next batch; None where all are done.
@@ -214,7 +288,7 @@ impl<'a> Batches<'a> {
                 table.namespace.object(table.table)
             }
             Source::Operations(contents) => {
-                let table = Table::ALL[self.table];
+                let table = tables_of(self.dialect).nth(self.table)?;
                 for number in self.left.start..end {
                     contents.fill(table, number, rows);
                 }

@@ -3,12 +3,18 @@
 //! An entry is written before its object is created, so that nothing of ours is ever without one, and clean-up drops
 //! only what has an entry. A table of the manifest's name that has not our columns belongs to somebody else.
 
-use store::{Dataset, Error, LoadState, Namespace, OwnedObject, Result, Value};
+use std::time::{Duration, Instant};
+
+use store::{Dataset, Error, ErrorKind, LoadState, Namespace, OwnedObject, Result, Value};
 
 use super::{Dialect, Link, RowBuffer};
 
 /// The manifest's table.
 const TABLE: &str = "storelab_manifest";
+
+/// How long and how often something is tried again that others are in the way of: a minute is what one of them may take.
+const PATIENCE: Duration = Duration::from_mins(1);
+const ATTEMPTS_MAX: usize = 20;
 
 /// Its columns in the order in which they are created.
 const COLUMNS: [&str; 6] = ["namespace", "kind", "name", "fingerprint", "state", "created_at"];
@@ -52,17 +58,31 @@ impl<'a, L: Link> Script<'a, L> {
         Ok(&self.rows)
     }
 
+    /// Runs one statement, again where another session was in the way and time is left.
+    pub(super) async fn run_again(&mut self, text: &str) -> Result<()> {
+        let (until, mut attempts) = (Instant::now() + PATIENCE, 1);
+        while let Err(error) = self.run(text, &[]).await {
+            if error.kind() != ErrorKind::Conflict || attempts == ATTEMPTS_MAX || Instant::now() > until {
+                return Err(error);
+            }
+            attempts += 1;
+        }
+        Ok(())
+    }
+
     async fn exists(&mut self, name: &str) -> Result<bool> {
         Ok(!self.run(self.dialect.object_exists, &[name]).await?.is_empty())
     }
 
     /// Keeps other processes out while the manifest changes. To be followed by `unlock`, whatever happens.
     pub(super) async fn lock(&mut self) -> Result<()> {
-        let rows = self.run(self.dialect.lock, &[]).await?;
+        // Where many want it at once, some products answer so before the lock's own time is over.
+        self.run_again(self.dialect.lock).await?;
+        let rows = &self.rows;
         if rows.is_empty() || rows.value(0, 0) == Value::Integer(1) {
             return Ok(());
         }
-        Err(Error::new(store::ErrorKind::Conflict, "another process is changing storelab's objects there")
+        Err(Error::new(ErrorKind::Conflict, "another process is changing storelab's objects there")
             .with_hint("wait until it has ended and try again"))
     }
 
@@ -170,6 +190,13 @@ impl<'a, L: Link> Script<'a, L> {
             self.run(&format!("DELETE FROM {TABLE} WHERE name = ?"), &[&object.name]).await?;
         }
         Ok(dropped)
+    }
+
+    /// Whether the namespace's load is complete, as `reads` sees it.
+    #[cfg(feature = "postgres")]
+    pub(super) async fn is_loaded(&mut self, namespace: &Namespace, reads: &str) -> Result<bool> {
+        let text = format!("SELECT name FROM {TABLE} {reads} WHERE namespace = ? AND state = 'loaded'");
+        Ok(!self.run(&text, &[namespace.as_str()]).await?.is_empty())
     }
 
     /// Marks the namespace's load as complete.

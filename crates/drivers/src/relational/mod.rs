@@ -14,10 +14,12 @@ mod tables;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use store::{Dataset, Error, Outcome, Request, Result, StatementId, Value};
+use store::{Dataset, Error, Operation, Outcome, Request, Result, StatementId, Value};
 
 pub(crate) use operations::OPERATIONS;
 
+#[cfg(feature = "cockroachdb")]
+pub(crate) use self::records::KEY as RECORD_KEY;
 use crate::contents;
 use crate::lane::LaneClient;
 pub(crate) use crate::lane::Placeholder;
@@ -27,6 +29,8 @@ pub(crate) use crate::rows::{Parameters, RowBuffer, Shape};
 /// and `{ns}` is the namespace: `{ns}_documents` becomes `storelab_x_documents`.
 #[derive(Debug)]
 pub(crate) struct Dialect {
+    /// What it can do, of [`OPERATIONS`].
+    pub(crate) operations: &'static [Operation],
     /// How parameters are written. [`Plan::text`] and [`Link::run`] get them as written here.
     pub(crate) placeholder: Placeholder,
     /// Keeps other processes from changing the manifest until `unlock`: an advisory lock of the session, or a
@@ -52,7 +56,8 @@ pub(crate) struct Dialect {
     pub(crate) table_suffix: &'static str,
     /// The column list of `{ns}_documents`, without parentheses: `id`, `document`, and what its index needs.
     pub(crate) documents_columns: &'static str,
-    /// Makes `{ns}_articles` with a key, `title` and `body`, and what its index needs.
+    /// Makes `{ns}_articles` with a key, `title` and `body`, and what its index needs; empty where the product has no
+    /// full-text search.
     pub(crate) articles: &'static str,
     /// How the articles' key column is called.
     pub(crate) articles_key: &'static str,
@@ -71,6 +76,20 @@ pub(crate) struct Dialect {
     pub(crate) analyze: &'static str,
 }
 
+/// What a target's URL can want otherwise than the dialect has it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Choices {
+    /// Follows the tables of statements that only read: `AS OF SYSTEM TIME '-5s'`. Not in a workload's own statements,
+    /// which may be parts of transactions.
+    pub(crate) reads: Option<String>,
+    /// Follows `PRIMARY KEY` in a record table.
+    pub(crate) record_key: String,
+    /// The column that the product adds to a record table for that.
+    pub(crate) record_column: Option<String>,
+    /// What adds a record in place of `INSERT`.
+    pub(crate) insert: Option<&'static str>,
+}
+
 /// What a session's prepared statements are: the planned ones of its dataset, then those of the SQL face.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -78,6 +97,7 @@ pub(crate) struct Plan {
     pub(crate) dialect: &'static Dialect,
     /// What the session is about.
     pub(crate) work: Work,
+    choices: Choices,
 }
 
 /// What a session is about.
@@ -113,7 +133,20 @@ impl Plan {
             Some(Dataset::Operations(rows)) => Work::Operations(contents::Contents::new(rows)),
             Some(Dataset::Tables(set)) => Work::Tables(Arc::clone(&set.statements)),
         };
-        Self { dialect, work }
+        Self { dialect, work, choices: Choices::default() }
+    }
+
+    /// The same as a target's URL wants it.
+    ///
+    /// # Errors
+    /// `Config` where that cannot be had for this dataset.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn with(self, choices: &Choices) -> Result<Self> {
+        if choices.reads.is_some() && matches!(self.work, Work::Tables(_)) {
+            return Err(Error::config("a workload's own statements cannot be read as of another time")
+                .with_hint("leave `as_of` out of the target's URL, or use key-value reads or the store's operations"));
+        }
+        Ok(Self { choices: choices.clone(), ..self })
     }
 
     /// How many planned statements there are; a statement of the SQL face has the number `planned() + its id`.
@@ -128,12 +161,22 @@ impl Plan {
 
     /// A planned statement's text, in the dialect's writing. Made anew each time: prepare it once.
     pub(crate) fn text(&self, statement: usize) -> String {
-        let text = match &self.work {
-            Work::Sql => String::new(),
-            Work::Records(table) => records::text(table, statement),
-            Work::Operations(contents) => operations::text(self.dialect, contents, statement),
-            Work::Tables(statements) => statements[statement].clone(),
+        let (mut text, only_reads) = match &self.work {
+            Work::Sql => (String::new(), false),
+            Work::Records(table) => (records::text(table, statement), records::only_reads(table, statement)),
+            Work::Operations(contents) => {
+                (operations::text(self.dialect, contents, statement), operations::only_reads(statement))
+            }
+            Work::Tables(statements) => (statements[statement].clone(), false),
         };
+        if let Some(reads) = self.choices.reads.as_ref().filter(|_| only_reads) {
+            text = text.replacen(" WHERE ", &format!(" {reads} WHERE "), 1);
+        }
+        if let (Some(insert), Work::Records(_), Some(rest)) =
+            (self.choices.insert, &self.work, text.strip_prefix("INSERT"))
+        {
+            text = format!("{insert}{rest}");
+        }
         self.dialect.placeholder.translate(&text)
     }
 

@@ -52,12 +52,14 @@ pub(crate) struct Scratch {
     text: String,
     /// How often the dialect's full-text query has its word as a parameter: once or twice.
     fulltext_parameters: usize,
+    operations: &'static [Operation],
 }
 
 impl Scratch {
     /// Empty buffers for statements of that dialect.
     pub(super) fn new(dialect: &Dialect) -> Self {
-        Self { text: String::new(), fulltext_parameters: dialect.fulltext_parameters.clamp(1, 2) }
+        let fulltext_parameters = dialect.fulltext_parameters.clamp(1, 2);
+        Self { text: String::new(), fulltext_parameters, operations: dialect.operations }
     }
 }
 
@@ -86,6 +88,11 @@ pub(super) fn text(dialect: &Dialect, contents: &Contents, statement: usize) -> 
     in_namespace(&template, &contents.namespace)
 }
 
+/// Whether a statement reads and does nothing else, and is in no transaction.
+pub(super) fn only_reads(statement: usize) -> bool {
+    matches!(statement, SELECT | JOIN | WINDOW | JSON | FULLTEXT)
+}
+
 /// Runs an operation on a row and verifies its answer.
 pub(super) async fn run<S: Statements>(
     contents: &Contents,
@@ -95,7 +102,7 @@ pub(super) async fn run<S: Statements>(
     rows: &mut RowBuffer,
     scratch: &mut Scratch,
 ) -> Result<u64> {
-    let name = OPERATIONS.get(usize::from(operation)).map_or("", |operation| operation.name);
+    let name = scratch.operations.get(usize::from(operation)).map_or("", |operation| operation.name);
     if i64::try_from(row).is_err() {
         return Err(Error::bug(format!("row number {row} does not fit a 64-bit column")));
     }

@@ -7,7 +7,7 @@ use store::{Error, Fields, RecordTable, Request, Result, Value, Values};
 use super::{Parameters, RowBuffer, Shape, Statements};
 
 /// The key's column.
-pub(super) const KEY: &str = "ycsb_key";
+pub(crate) const KEY: &str = "ycsb_key";
 
 const READ_ALL: usize = 0;
 const SCAN: usize = 1;
@@ -48,6 +48,12 @@ pub(super) fn text(table: &RecordTable, statement: usize) -> String {
             format!("UPDATE {name} SET {} WHERE {KEY} = ?", list(first, count, " = ?"))
         }
     }
+}
+
+/// Whether a statement reads and does nothing else.
+pub(super) fn only_reads(table: &RecordTable, statement: usize) -> bool {
+    let reads_one = READ_ONE..READ_ONE + usize::from(table.field_count);
+    matches!(statement, READ_ALL | SCAN) || reads_one.contains(&statement)
 }
 
 /// `field3, field4`, each followed by `suffix`.

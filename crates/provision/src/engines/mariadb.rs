@@ -21,7 +21,7 @@ impl Engine for MariaDb {
     }
 
     fn also_known_as(&self) -> &'static [&'static str] {
-        &["maria", "mysql"]
+        &["maria"]
     }
 
     fn title(&self) -> &'static str {
@@ -38,6 +38,10 @@ impl Engine for MariaDb {
 
     fn origin(&self) -> Origin {
         Origin::Debian(&["mariadb-server"])
+    }
+
+    fn image(&self) -> Option<&'static str> {
+        Some("mariadb:11.4")
     }
 
     fn programs(&self) -> &'static [&'static str] {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ const VERSIONS_FOLDER: &str = "/usr/lib/postgresql";
 
 /// The library behind the statistics of statements, which must be loaded with the server; from the contrib package.
 const STATEMENTS: &str = "pg_stat_statements";
+
+/// A primary and standbys; a server takes ten of them unless it is told otherwise (`max_wal_senders`).
+const NODES_MAX: usize = 8;
 
 /// Modest memory, so that several servers fit beside each other, and no logging of statements, which would both slow
 /// the server down and write down what was asked.
@@ -54,8 +58,16 @@ impl Engine for Postgres {
         Origin::Debian(&["postgresql"])
     }
 
+    fn image(&self) -> Option<&'static str> {
+        Some("postgres:17")
+    }
+
     fn programs(&self) -> &'static [&'static str] {
-        &["postgres", "initdb"]
+        &["postgres", "initdb", "pg_basebackup"]
+    }
+
+    fn nodes(&self) -> RangeInclusive<usize> {
+        1..=NODES_MAX
     }
 
     fn folders(&self) -> Vec<PathBuf> {
@@ -70,6 +82,9 @@ impl Engine for Postgres {
     }
 
     fn preparation(&self, site: &Site) -> Plan {
+        if site.node > 0 {
+            return copy_of_first(site);
+        }
         let file = |name: &str, content: String| PlanFile { path: site.folder.join(name), content, is_transient: true };
         let password = file("password", format!("{}\n", site.password.expose()));
         // The template has the extension, so that every database that is made has it.
@@ -99,6 +114,10 @@ impl Engine for Postgres {
         }
         settings.extend(site.settings.iter().map(|(name, value)| format!("{name}={value}")));
         // The last of a name is the one that holds, so what keeps the server to itself comes last.
+        if site.node > 0 {
+            // Kept data has another way in it: that of the servers that there were then.
+            settings.push(format!("primary_conninfo={}", way_to_first(site)));
+        }
         settings.push("listen_addresses=127.0.0.1".to_owned());
         settings.push(format!("port={}", site.port));
         settings.push("unix_socket_directories=".to_owned());
@@ -106,7 +125,8 @@ impl Engine for Postgres {
             .argument("-D")
             .argument(&site.data)
             .arguments(settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]));
-        Plan { files: Vec::new(), commands: vec![server] }
+        let files = if site.node > 0 { vec![password_file(site)] } else { Vec::new() };
+        Plan { files, commands: vec![server] }
     }
 
     fn is_ready(&self, address: SocketAddr) -> io::Result<bool> {
@@ -122,6 +142,29 @@ impl Engine for Postgres {
     fn ready_timeout(&self) -> Duration {
         Duration::from_secs(30)
     }
+}
+
+/// The first node is the primary, the others are standbys that stream from it: a copy of its data, and where to go on.
+fn copy_of_first(site: &Site) -> Plan {
+    let copy = Invocation::new(site.installation.program("pg_basebackup"))
+        .path_argument("--pgdata=", &site.data)
+        .argument(format!("--dbname={}", way_to_first(site)))
+        .arguments(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"]);
+    Plan { files: vec![password_file(site)], commands: vec![copy] }
+}
+
+/// How a standby enters the first node, as the client library reads it.
+fn way_to_first(site: &Site) -> String {
+    let first = &site.nodes[0];
+    let (address, port, node) = (first.address, first.port, site.node + 1);
+    let file = password_file(site).path;
+    format!("host={address} port={port} user={ACCOUNT} application_name=node{node} passfile={}", file.display())
+}
+
+/// The password where the client library looks for it: not in an argument, which everybody can read.
+fn password_file(site: &Site) -> PlanFile {
+    let content = format!("*:*:*:{ACCOUNT}:{}\n", site.password.expose());
+    PlanFile { path: site.folder.join("pgpass"), content, is_transient: false }
 }
 
 /// Version folders' programs, the highest version first: 9.6 is before 15.

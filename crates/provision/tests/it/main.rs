@@ -1,6 +1,8 @@
 //! Real servers: started, paused, killed, abandoned, swept up. One that is not installed is skipped by name, and fails
 //! the test where `STORELAB_REQUIRE_ENGINES` is set.
 
+mod clusters;
+mod container;
 mod lifecycle;
 mod options;
 mod owner;
@@ -10,7 +12,7 @@ use std::net::TcpStream;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use provision::{ENGINES, Engine, ErrorKind, Home, Instance, Options, Server};
+use provision::{ENGINES, Effort, Engine, ErrorKind, Home, Instance, Options, Server};
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a busy machine; only a failure waits this long.
@@ -43,7 +45,8 @@ fn is_installed(engine: &dyn Engine, home: &Home) -> bool {
         Ok(_) => true,
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::NotInstalled);
-            assert!(std::env::var_os("STORELAB_REQUIRE_ENGINES").is_none(), "{error}");
+            let is_quick = engine.origin().effort() == Effort::Minutes;
+            assert!(!is_quick || std::env::var_os("STORELAB_REQUIRE_ENGINES").is_none(), "{error}");
             eprintln!("skipped: {} is not installed", engine.name());
             false
         }
@@ -67,20 +70,20 @@ fn within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
 fn query(instance: &Instance, password: &str, statement: &str) -> Option<String> {
     let port = instance.port().to_string();
     let mut command = match instance.engine() {
-        "redis" => return Some(ask_redis(instance.port(), password, statement)),
+        "redis" | "valkey" => return Some(ask_redis(instance.port(), password, statement)),
         "postgres" => {
             let mut command = Command::new("psql");
             command.args(["-X", "-w", "-A", "-t", "-h", "127.0.0.1", "-p", &port, "-U", "storelab", "-d", "storelab"]);
             command.args(["-c", statement]).env("PGPASSWORD", password);
             command
         }
-        "mariadb" => {
+        "mariadb" | "mysql" | "oceanbase" | "tidb" => {
             let mut command = Command::new("mariadb");
             command.args(["--no-defaults", "--protocol=tcp", "-N", "-h", "127.0.0.1", "-P", &port, "-u", "storelab"]);
             command.args(["-D", "storelab", "-e", statement]).env("MYSQL_PWD", password);
             command
         }
-        other => panic!("no client is known for {other}"),
+        _ => return None,
     };
     let Output { stdout, stderr, .. } = command.stdin(Stdio::null()).output().ok()?;
     let text = [stdout, stderr].concat();
@@ -104,5 +107,5 @@ fn password(url: &str) -> String {
 
 /// A statement that every engine answers, and its answer.
 fn greeting(engine: &str) -> (&'static str, &'static str) {
-    if engine == "redis" { ("PING", "+PONG") } else { ("SELECT 42", "42") }
+    if matches!(engine, "redis" | "valkey") { ("PING", "+PONG") } else { ("SELECT 42", "42") }
 }

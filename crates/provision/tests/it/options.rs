@@ -18,7 +18,7 @@ fn given_data_stays_with_its_password() {
             .expect("a folder");
         let mut settings = BTreeMap::new();
         let (write, read, expect) = match engine.name() {
-            "redis" => {
+            "redis" | "valkey" => {
                 settings.insert("appendonly".to_owned(), "yes".to_owned());
                 ("SET lab 7", "INCR lab", ":8")
             }
@@ -103,7 +103,12 @@ fn settings_reach_the_server_but_cannot_open_it() {
     let addresses = BTreeMap::from([
         ("postgres", ("listen_addresses", "0.0.0.0")),
         ("mariadb", ("bind-address", "0.0.0.0")),
+        ("mysql", ("bind-address", "0.0.0.0")),
+        // It has no setting for that, and listens everywhere unless it is kept from it.
+        ("oceanbase", ("cpu_count", "2")),
+        ("tidb", ("host", "0.0.0.0")),
         ("redis", ("bind", "0.0.0.0")),
+        ("valkey", ("bind", "0.0.0.0")),
     ]);
     for engine in installed() {
         let (_folder, home) = home();
@@ -129,7 +134,8 @@ fn settings_reach_the_server_but_cannot_open_it() {
 fn what_is_installed_is_listed_and_not_installed_again() {
     let (_folder, home) = home();
     let names: Vec<_> = list(&home).iter().map(|status| status.engine.name()).collect();
-    assert_eq!(names, ["mariadb", "postgres", "redis"]);
+    assert_eq!(names, ["mariadb", "mysql", "oceanbase", "postgres", "redis", "tidb"]);
+    assert_eq!(names, ["mariadb", "postgres", "redis", "valkey"]);
     for engine in installed() {
         let mut lines = Vec::new();
         let installation = install(engine, &home, |line| lines.push(line.to_owned())).expect("there already");

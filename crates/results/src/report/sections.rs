@@ -291,6 +291,15 @@ pub(super) fn used(out: &mut String, record: &Record) {
     row("connections waited for by", generator.io.clone());
     row("connections made again", count(generator.reconnects));
     row("attempts at it that failed", count(generator.connects_failed));
+    let recovery = &record.recovery;
+    if generator.reconnects > 0 {
+        row("longest that a session was without a connection", format!("{} s", number(recovery.session_seconds_max)));
+    }
+    if let Some(start) = recovery.longest_start_seconds {
+        row("times that nobody answered", count(recovery.outages));
+        row("longest of them", format!("{} s", number(recovery.longest_seconds)));
+        row("from, since the start", format!("{} s", number(start)));
+    }
     if let Some(seconds) = server.cpu_seconds {
         row("processor time of the server", format!("{} s", number(seconds)));
     }

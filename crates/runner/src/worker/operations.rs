@@ -101,6 +101,7 @@ impl Worker<'_> {
         let tally = &mut self.tallies[usize::from(pending.phase)];
         tally.accounting.succeeded += 1;
         tally.end = tally.end.max(end);
+        self.spec.absence.succeeded(end);
         self.recorder.succeed(pending.phase, pending.operation, open, pending.intended, pending.sent, end);
     }
 
@@ -109,6 +110,7 @@ impl Worker<'_> {
         let tally = &mut self.tallies[usize::from(pending.phase)];
         tally.accounting.failed += 1;
         tally.end = tally.end.max(end);
+        self.spec.absence.failed(end, error.kind());
         self.recorder.fail(pending.phase, pending.operation, error.kind());
         self.errors.note(error);
     }

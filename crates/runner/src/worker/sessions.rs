@@ -169,6 +169,7 @@ impl Worker<'_> {
 
     pub(super) fn reconnect_at(&mut self, number: usize, at: Nanoseconds) {
         self.reconnects += 1;
+        self.slots[number].lost_at = at;
         self.alarms.push(Reverse((at, number as u32, Alarm::Reconnect)));
     }
 
@@ -177,7 +178,9 @@ impl Worker<'_> {
         let now = self.clock.now();
         match attempt {
             Ok(session) => {
-                self.slots[number as usize].open(session, now);
+                let slot = &mut self.slots[number as usize];
+                slot.open(session, now);
+                self.spec.absence.connected(slot.lost_at, now);
                 self.look_where_it_waits(number);
                 self.offer(number);
             }

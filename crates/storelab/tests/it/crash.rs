@@ -3,7 +3,7 @@
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::{Ended, Lab, assert_exact, connections_to, eventually, is_alive, signal, with_every_engine};
@@ -44,7 +44,8 @@ fn a_server_killed_under_load_gives_counted_errors_and_no_hang() {
     });
 }
 
-fn errors_of(record: &Value) -> serde_json::Map<String, Value> {
+/// What operations of all phases failed with.
+pub(crate) fn errors_of(record: &Value) -> serde_json::Map<String, Value> {
     let mut all = serde_json::Map::new();
     for phase in record["phases"].as_array().expect("a list") {
         all.extend(phase["total"]["errors"].as_object().expect("a map").clone());
@@ -78,9 +79,55 @@ fn a_server_that_comes_back_is_used_again() {
     // A busy host makes the generator late, which the verdict says; what is shown here is that it goes on.
     assert!(matches!(ended.code, Some(0 | 4)), "{}", ended.stderr);
     assert!(record["generator"]["reconnects"].as_u64().expect("a count") >= 8, "{}", record["generator"]);
+    let recovery = &record["recovery"];
+    let longest = recovery["longest_seconds"].as_f64().expect("seconds");
+    assert!(recovery["outages"].as_u64() >= Some(1) && recovery["is_gone"] == false, "{recovery}");
+    assert!(longest > 0.0 && longest < 8.0 && recovery["session_seconds_max"].as_f64() > Some(0.0), "{recovery}");
     let accounting = &record["accounting"];
     let succeeded = accounting["succeeded"].as_u64().expect("a count");
     assert!(succeeded > 800, "most of the 1,600 operations succeed: {accounting}");
+}
+
+#[test]
+fn a_standby_that_takes_over_is_used_for_the_rest() {
+    let lab = Lab::new();
+    let Some(mut cluster) = lab.cluster("postgres", 2) else { return };
+    let url = format!("{}&target_session_attrs=read-write", cluster.url());
+    let mut child = lab.spawn(&[
+        "run",
+        &url,
+        "--json",
+        "--rate",
+        "200/s",
+        "--sessions",
+        "8",
+        "--for",
+        "10s",
+        "--set",
+        "records=500",
+        "--workload",
+        "ycsb:a",
+    ]);
+    await_load(&lab, &mut child, cluster.nodes()[0].port());
+    cluster.nodes_mut()[0].kill().expect("the server is ours");
+    let standby = &cluster.nodes()[1];
+    // What `pg_ctl promote` does.
+    std::fs::write(standby.site().data.join("promote"), "").expect("the folder is ours");
+    let process = Pid::from_raw(standby.process_id().cast_signed()).expect("a process id");
+    kill_process(process, Signal::USR1).expect("the server is ours");
+    let record = Ended::of(child.wait_with_output().expect("it ends")).record();
+    assert_exact(&record);
+    let (recovery, accounting) = (&record["recovery"], &record["accounting"]);
+    let longest = recovery["longest_seconds"].as_f64().expect("seconds");
+    assert!(recovery["outages"].as_u64() >= Some(1) && recovery["is_gone"] == false, "{recovery}");
+    assert!(longest > 0.0 && longest < 10.0, "{recovery}");
+    assert!(errors_of(&record).contains_key("unreachable"), "{accounting}");
+    assert!(accounting["succeeded"].as_u64() > Some(1000), "most of the 2,000 operations succeed: {accounting}");
+    let settings = &record["server"]["settings"];
+    let nodes: Vec<_> =
+        cluster.nodes().iter().map(|node| &settings[format!("node 127.0.0.1:{}", node.port())]).collect();
+    assert_eq!(nodes, ["a primary", "a standby"], "{settings}");
+    cluster.stop().expect("they stop");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The program as a user meets it: real processes, real servers, exit codes, what is left behind.
 
+mod cluster;
 mod crash;
 mod data;
+mod failover;
 mod known_answers;
 mod messages;
 mod output;

@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use provision::{ENGINES, Effort, Engine, Home, Options, Server};
+use provision::{Cluster, ENGINES, Effort, Engine, Home, Options, Server};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -76,6 +76,21 @@ impl Lab {
 
     /// A throw-away server, or none where it is not installed: which is said, and a failure where engines are required.
     pub(crate) fn server(&self, engine: &str) -> Option<Server> {
+        let (engine, options) = self.installed(engine)?;
+        Some(Server::start(engine, &options).expect("the server starts"))
+    }
+
+    /// Throw-away servers that are one data store; none as above.
+    pub(crate) fn cluster(&self, engine: &str, nodes: usize) -> Option<Cluster> {
+        let (engine, options) = self.installed(engine)?;
+        Some(Cluster::start(engine, nodes, &options).expect("the servers start"))
+    /// A throw-away data store of several nodes.
+    pub(crate) fn cluster(&self, engine: &str, nodes: usize) -> Option<Cluster> {
+        let (engine, options) = self.installed(engine)?;
+        Some(Cluster::start(engine, nodes, &options).expect("the nodes start"))
+    }
+
+    fn installed(&self, engine: &str) -> Option<(&'static dyn Engine, Options)> {
         let engine = provision::engine(engine).expect("an engine of that name");
         let home = Home::at(self.path("servers"));
         if engine.find(&home).is_err() {
@@ -85,8 +100,7 @@ impl Lab {
             skipped(&format!("{} is not installed", engine.name()));
             return None;
         }
-        let options = Options { home: Some(home), ..Options::default() };
-        Some(Server::start(engine, &options).expect("the server starts"))
+        Some((engine, Options { home: Some(home), ..Options::default() }))
     }
 }
 

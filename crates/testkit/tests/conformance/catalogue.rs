@@ -38,13 +38,59 @@ const KEYS: &[&[&str]] = &[
 
 /// What the products call their types: driver, whole numbers, floating-point numbers, texts, bytes.
 pub(crate) const TYPES: &[(&str, &str, &str, &str, &str)] = &[
+    ("mariadb", "BIGINT", "DOUBLE", "TEXT", "BLOB"),
+    ("cockroachdb", "BIGINT", "DOUBLE PRECISION", "TEXT", "BYTEA"),
     ("mysql", "BIGINT", "DOUBLE", "TEXT", "BLOB"),
+    ("oceanbase", "BIGINT", "DOUBLE", "TEXT", "BLOB"),
     ("postgres", "BIGINT", "DOUBLE PRECISION", "TEXT", "BYTEA"),
     ("sqlite", "INTEGER", "REAL", "TEXT", "BLOB"),
+    ("tidb", "BIGINT", "DOUBLE", "TEXT", "BLOB"),
+];
+
+/// Drivers whose products have a name of its own for whole numbers that are cast to.
+const CASTS_TO_SIGNED: &[&str] = &["mariadb", "mysql", "oceanbase", "tidb"];
+
+/// What there is in a database of MySQL's family.
+const CATALOGUE_OF_MYSQL: &[&str] = &[
+    "SELECT CONCAT_WS('|', table_name, table_type, engine, table_collation, create_time) \
+     FROM information_schema.tables WHERE table_schema = DATABASE()",
+    "SELECT CONCAT_WS('|', table_name, ordinal_position, column_name, column_type, column_default, extra) \
+     FROM information_schema.columns WHERE table_schema = DATABASE()",
+    "SELECT CONCAT_WS('|', table_name, index_name, seq_in_index, column_name, index_type) \
+     FROM information_schema.statistics WHERE table_schema = DATABASE()",
+    "SELECT CONCAT_WS('|', table_name, view_definition) FROM information_schema.views \
+     WHERE table_schema = DATABASE()",
+    "SELECT CONCAT_WS('|', routine_name, routine_type) FROM information_schema.routines \
+     WHERE routine_schema = DATABASE()",
+    "SELECT CONCAT_WS('|', trigger_name) FROM information_schema.triggers WHERE trigger_schema = DATABASE()",
+    "SELECT CONCAT_WS('|', constraint_name, table_name, constraint_type) \
+     FROM information_schema.table_constraints WHERE table_schema = DATABASE()",
 ];
 
 /// All that a database holds, beside its data: one text a row.
 const CATALOGUES: &[(&str, &[&str])] = &[
+    ("mariadb", CATALOGUE_OF_MYSQL),
+    ("mysql", CATALOGUE_OF_MYSQL),
+    ("oceanbase", CATALOGUE_OF_MYSQL),
+    (
+        "cockroachdb",
+        &[
+            // By their numbers and versions, so that one that was made anew or altered is noticed.
+            "SELECT concat_ws('|', table_id::text, name, version::text, schema_name, state) FROM crdb_internal.tables \
+             WHERE database_name = current_database() AND drop_time IS NULL AND state = 'PUBLIC' \
+             AND schema_name = 'public'",
+            "SELECT concat_ws('|', attrelid::text, attname, atttypid::text, attnum::text, attnotnull::text) \
+             FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE nspname = 'public'",
+            "SELECT concat_ws('|', oid::text, nspname) FROM pg_namespace",
+            "SELECT concat_ws('|', oid::text, conname, contype::text) FROM pg_constraint",
+            "SELECT concat_ws('|', schemaname, tablename, indexdef) FROM pg_indexes WHERE schemaname = 'public'",
+            "SELECT concat_ws('|', viewname, definition) FROM pg_views WHERE schemaname = 'public'",
+            "SELECT concat_ws('|', sequence_name) FROM information_schema.sequences",
+            "SELECT concat_ws('|', oid::text, typname) FROM pg_type WHERE typnamespace = \
+             (SELECT oid FROM pg_namespace WHERE nspname = 'public')",
+        ],
+    ),
     (
         "mysql",
         &[
@@ -92,6 +138,7 @@ const CATALOGUES: &[(&str, &[&str])] = &[
             "SELECT 'application_id ' || application_id FROM pragma_application_id",
         ],
     ),
+    ("tidb", CATALOGUE_OF_MYSQL),
 ];
 
 /// The users' data, by table and view.
@@ -108,7 +155,7 @@ const DATA: &[&str] = &[
 pub(crate) fn in_dialect(driver: &str, statement: &str) -> String {
     let (_, integer, real, text, bytes) =
         TYPES.iter().find(|(name, ..)| *name == driver).unwrap_or_else(|| panic!("what are {driver}'s types?"));
-    let cast = if driver == "mysql" { "SIGNED" } else { integer };
+    let cast = if CASTS_TO_SIGNED.contains(&driver) { "SIGNED" } else { integer };
     statement
         .replace("{integer}", integer)
         .replace("{real}", real)

@@ -35,11 +35,16 @@ const REDIS: &[(&str, &[&str])] = &[
     ("hash", &["HSET", "{ns}:h:7", "stranger", "x"]),
     ("sortedset", &["ZADD", "{ns}:z:0", "1000000", "5000"]),
     ("list", &["LPUSH", "{ns}:l:7", "forged"]),
-    ("sets", &["SADD", "{ns}:m:7", "99999"]),
+    ("sets", &["SADD", "{ns}:m:{3}:7", "99999"]),
+    ("sets", &["SREM", "{ns}:m:{3}:6", "60"]),
     ("stream", &["XADD", "{ns}:x:7", "*", "v", "forged"]),
     ("bitmap", &["SETBIT", "{ns}:b:0", "15", "1"]),
     ("bitmap", &["SETBIT", "{ns}:b:0", "14", "0"]),
     ("hyperloglog", &["PFADD", "{ns}:p:0", "a", "b", "c", "d", "e", "f"]),
+    ("geo", &["ZREM", "{ns}:g:0", "8"]),
+    ("geo", &["GEOADD", "{ns}:g:0", "0", "0", "8"]),
+    ("json", &["JSON.SET", "{ns}:j:7", "$.text", "\"forged\""]),
+    ("json", &["JSON.SET", "{ns}:j:7", "$.row", "8"]),
     ("transaction", &["HINCRBY", "{ns}:t:7", "a", "1"]),
     ("transaction", &["DEL", "{ns}:t:7"]),
 ];
@@ -47,7 +52,8 @@ const REDIS: &[(&str, &[&str])] = &[
 pub(crate) fn sentences(driver: &'static dyn Driver) -> Vec<Sentence> {
     let mut sentences = Vec::new();
     if driver.capabilities().has(Capability::Sql) {
-        for (number, (operation, statement)) in SQL.iter().enumerate() {
+        let has = |name: &str| driver.operations().iter().any(|operation| operation.name == name);
+        for (number, (operation, statement)) in SQL.iter().enumerate().filter(|(_, (operation, _))| has(operation)) {
             sentences.push(forged(driver, number, operation, async move |raw: &mut Raw, namespace: &str| {
                 raw.sql(&statement.replace("{ns}", namespace)).await;
             }));

@@ -2,10 +2,22 @@
 
 use libtest_mimic::{Completion, Failed, Trial};
 
+/// The last three where the server has them.
+const FAMILY_OF_MYSQL: &[&str] =
+    &["insert", "select", "update", "delete", "join", "transaction", "window", "json", "fulltext"];
+
 /// What users are promised, by driver.
 const OPERATIONS: &[(&str, &[&str])] = &[
     ("cassandra", &["insert", "select", "update", "delete", "consistency", "timeseries"]),
+    ("cockroachdb", &["insert", "select", "update", "delete", "join", "transaction", "window", "json"]),
+    ("dynamodb", &["put", "get", "update", "delete", "query", "scan", "transaction"]),
+    ("elasticsearch", &["index", "search", "aggregate", "fulltext", "get", "update", "delete"]),
+    ("influxdb", &["write", "query", "aggregate"]),
+    ("mariadb", FAMILY_OF_MYSQL),
+    ("mongodb", &["insert", "select", "update", "delete", "aggregate", "lookup", "textsearch", "transaction"]),
     ("mysql", &["insert", "select", "update", "delete", "join", "transaction", "window", "json", "fulltext"]),
+    ("mysql", FAMILY_OF_MYSQL),
+    ("oceanbase", FAMILY_OF_MYSQL),
     ("postgres", &["insert", "select", "update", "delete", "join", "window", "json", "fulltext", "transaction"]),
     (
         "redis",
@@ -25,6 +37,7 @@ const OPERATIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sqlite", &["insert", "select", "update", "delete", "join", "window", "json", "fulltext", "transaction"]),
+    ("tidb", FAMILY_OF_MYSQL),
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {

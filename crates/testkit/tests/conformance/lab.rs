@@ -29,6 +29,8 @@ pub(crate) struct Lab {
     clear_url: String,
     /// What the target's server is made by, where it is a server of ours.
     pub(crate) engine: Option<&'static dyn Engine>,
+    /// Whether the target is a cluster of that engine's.
+    pub(crate) is_cluster: bool,
     namespaces: Mutex<Vec<Namespace>>,
 }
 
@@ -55,7 +57,15 @@ impl Lab {
             clear.set_path(own.path());
             clear_url = clear.into();
         }
-        Self { driver, store, url, clear_url, engine: target.engine(), namespaces: Mutex::default() }
+        Self {
+            driver,
+            store,
+            url,
+            clear_url,
+            engine: target.engine(),
+            is_cluster: target.is_cluster(),
+            namespaces: Mutex::default(),
+        }
     }
 
     /// Leaves nothing of the trial behind.
@@ -205,8 +215,8 @@ async fn own_database(driver: &dyn Driver, target: &TestTarget, url: &str) -> St
     if let Some(url) = target.url_of_new_file() {
         return url;
     }
-    if target.engine().is_none() {
-        // It lives with its connection, so that every one is alone.
+    if target.engine().is_none() || target.is_cluster() {
+        // It lives with its connection, so that every one is alone; or the trial has the cluster to itself.
         return url.to_owned();
     }
     let mut own = url::Url::parse(url).expect("provision writes URLs");

@@ -3,6 +3,10 @@
 //! A store with neither SQL nor Redis' commands has one file below `raw/` with its [`Side`], and one line in [`SIDES`].
 
 mod cassandra;
+mod dynamodb;
+mod elasticsearch;
+mod influxdb;
+mod mongodb;
 mod redis;
 
 use store::{
@@ -14,7 +18,7 @@ use crate::data::{Owned, Seen};
 use crate::lab::{CONFLICTS_MAX, Lab};
 
 pub(crate) use cassandra::clients_of;
-pub(crate) use redis::Commands;
+pub(crate) use redis::{Commands, Reply};
 
 /// A way into a store past its driver's verbs, written with as little of the driver's code as can be.
 pub(crate) trait Side {
@@ -60,12 +64,11 @@ pub(crate) enum Alone {
     /// In a database of its own: makes it, and gives the path by which a target's URL names it.
     Database(for<'a> fn(&'a Target, u64) -> LocalBoxFuture<'a, String>),
     /// With the server to itself: no other trial runs on it meanwhile.
-    #[expect(dead_code, reason = "for stores with one database")]
     Server,
 }
 
 /// The side doors, alphabetic by driver.
-pub(crate) static SIDES: &[&SideEntry] = &[&cassandra::ENTRY];
+pub(crate) static SIDES: &[SideEntry] = &[cassandra::ENTRY, dynamodb::ENTRY, elasticsearch::ENTRY, influxdb::ENTRY];
 
 /// A driver's side door, where it has one.
 pub(crate) fn side(driver: &dyn Driver) -> Option<&'static SideEntry> {

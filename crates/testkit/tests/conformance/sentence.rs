@@ -7,14 +7,15 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use libtest_mimic::{Completion, Failed, Trial};
+use provision::Engine;
 use reactor::Reactor;
-use store::{Driver, LocalBoxFuture};
+use store::{Driver, LocalBoxFuture, Target};
 use testkit::{TestTarget, Way};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use crate::lab::Lab;
 use crate::matrix::{self, Outcome};
-use crate::raw::{Alone, side};
+use crate::raw::{Alone, Commands, side};
 
 /// The contract has no sentence that takes this long: whoever does hangs. Generous, as the machine may be busy.
 const TRIAL_TIMEOUT: Duration = Duration::from_mins(3);
@@ -71,6 +72,7 @@ impl Sentence {
     pub(crate) fn trial(self, driver: &'static dyn Driver, target: &TestTarget) -> Trial {
         let name = format!("{}::{}::{}", driver.name(), target.name(), self.name);
         let target = target.clone();
+        count_trial(&target, 1);
         Trial::ignorable_test(name, move || {
             let (group, target_name) = (self.group.clone(), target.name().to_owned());
             // What panics has failed, and has said so by then.
@@ -81,6 +83,12 @@ impl Sentence {
                 Ok(Err(_)) | Err(_) => Outcome::Failed,
             };
             matrix::record(driver.name(), &target_name, &group, outcome);
+            // Idle servers take memory and processor time from those whose turn it is.
+            if count_trial(&target, -1) == 0
+                && let Some(engine) = target.engine()
+            {
+                testkit::stop_servers_of(engine);
+            }
             ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
@@ -103,14 +111,16 @@ impl Sentence {
             return Ok(Completion::ignored_with("needs a database of its own"));
         }
         // Where a server has one database for all, whoever must be alone keeps the others off it.
-        let turn = turn_of(target.name());
-        let shares_server = side(driver).is_some_and(|entry| matches!(entry.alone, Alone::Server));
+        let turn = turn_of(target.server_name());
+        let has_one_database = side(driver).is_some_and(|entry| matches!(entry.alone, Alone::Server));
+        let shares_server = has_one_database || target.is_cluster();
         let _turn = match (shares_server, self.alone) {
             (false, _) => (None, None),
             (true, false) => (Some(turn.read().unwrap_or_else(PoisonError::into_inner)), None),
             (true, true) => (None, Some(turn.write().unwrap_or_else(PoisonError::into_inner))),
         };
         let url = target.url()?;
+        let _emptied = (self.alone && target.is_cluster()).then(|| Emptied::new(&url));
         let reactor = match target.way() {
             Way::Reactor => match Reactor::new() {
                 Ok(reactor) => Some(reactor),
@@ -144,6 +154,32 @@ impl Sentence {
             .block_on(async { tokio::time::timeout(TRIAL_TIMEOUT, trial).await })
             .map_err(|_| Failed::from(format!("hangs: no end within {} s", TRIAL_TIMEOUT.as_secs())))
     }
+}
+
+/// A cluster of ours without any key, before a trial that has it to itself and after it, however it ended.
+struct Emptied(Target);
+
+impl Emptied {
+    fn new(url: &str) -> Self {
+        let emptied = Self(Target::parse(url).expect("provision writes URLs"));
+        Commands::connect(&emptied.0).remove_everything();
+        emptied
+    }
+}
+
+impl Drop for Emptied {
+    fn drop(&mut self) {
+        Commands::connect(&self.0).remove_everything();
+    }
+}
+
+/// Changes how many trials are still to come with an engine, and says how many those are.
+fn count_trial(target: &TestTarget, change: i64) -> i64 {
+    static LEFT: Mutex<BTreeMap<&'static str, i64>> = Mutex::new(BTreeMap::new());
+    let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
+    let left = left.entry(target.engine().map_or("", Engine::name)).or_default();
+    *left += change;
+    *left
 }
 
 /// Whose turn it is on a target's server.

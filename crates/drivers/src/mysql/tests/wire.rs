@@ -36,7 +36,7 @@ async fn values_larger_than_a_packet_go_both_ways() {
 async fn columns_are_not_defined_twice() {
     let Some(database) = Database::new().await else { return };
     let target = Target::parse(&database.url).expect("valid");
-    let mut connection = Connection::open(&Address::of(&target).expect("valid")).await.expect("entered");
+    let mut connection = Connection::open(&Address::of(&MARIADB, &target).expect("valid")).await.expect("entered");
     let mut rows = RowBuffer::default();
     let mut statement = connection.prepare("SELECT 'how long is the name of this column'").await.expect("prepared");
     let mut answer_bytes = Vec::new();
@@ -47,7 +47,7 @@ async fn columns_are_not_defined_twice() {
         connection.consume(answer);
     }
     connection.run("SELECT VERSION()", &[], &mut rows).await.expect("read");
-    let product = dialect::Product::of(rows.text(0, 0).expect("a version")).expect("known");
+    let product = Product::of(rows.text(0, 0).expect("a version")).expect("known");
     let since = (product.quirks.title == "MariaDB").then_some(dialect::Version(10, 6, 0));
     let spoken = connection.spoken();
     assert_eq!(spoken.known_columns, since.is_some_and(|since| product.version >= since), "{product}");

@@ -5,6 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::super::POSTGRES;
 use super::super::dialect::DIALECT;
 use super::super::error::ServerError;
 use super::super::message::{Framer, Message, Reader, message};
@@ -159,7 +160,7 @@ proptest! {
 /// A connection that was let in.
 async fn entered(port: u16) -> Connection {
     let target = Target::parse(&format!("postgres://me@127.0.0.1:{port}/x")).expect("a URL");
-    Connection::open(&Address::of(&target).expect("valid")).await.expect("it is greeted")
+    Connection::open(&Address::of(&POSTGRES, &target).expect("valid")).await.expect("it is greeted")
 }
 
 /// A request about records, of each kind in turn.
@@ -258,7 +259,7 @@ fn hostile_servers_are_not_entered() {
             let (task, port) = peer(Script::new(&greeting, &bytes, &cuts, end)).await;
             let url = format!("postgres://me:canary@127.0.0.1:{port}/x?connect_timeout=0.02");
             let target = Target::parse(&url).expect("a URL");
-            let address = Address::of(&target).expect("valid");
+            let address = Address::of(&POSTGRES, &target).expect("valid");
             if let Err(error) = within_patience(Connection::open(&address)).await {
                 assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
             }

@@ -20,7 +20,7 @@ const SCORE_MAX: u64 = 1000;
 /// Entries that a list or stream keeps.
 const KEPT_MAX: u64 = 100;
 
-/// Members of a row's set, of which it shares half with the next row's.
+/// Members of a row's set, of which it shares half with that of the other row of its pair. At most 32.
 const MEMBERS: u64 = 16;
 
 pub(super) const HASH: Work = Work {
@@ -125,28 +125,31 @@ pub(super) const SETS: Work = Work {
         set_add(contents, row, out);
         command(out, 3);
         argument(out, b"SISMEMBER");
-        contents.key(out, b"m", row);
+        contents.key_in_pair(out, b"m", row);
         argument(out, Decimal::new(first_member(row)).as_bytes());
         command(out, 2);
         argument(out, b"SCARD");
-        contents.key(out, b"m", row);
+        contents.key_in_pair(out, b"m", row);
         command(out, 3);
         argument(out, b"SINTER");
-        contents.key(out, b"m", row);
-        contents.key(out, b"m", neighbour(contents, row));
+        contents.key_in_pair(out, b"m", row);
+        contents.key_in_pair(out, b"m", partner(contents, row));
         4
     },
     check: |contents, row, replies| {
         replies.integer()?;
         verify(replies.integer()? == 1, row, "a member is missing")?;
         verify(replies.integer()? == MEMBERS.cast_signed(), row, "the set has another number of members")?;
-        let shared_from = first_member(neighbour(contents, row));
-        let shared = first_member(row) + MEMBERS - shared_from;
+        let (own, partners) = (first_member(row), first_member(partner(contents, row)));
+        let (shared_from, shared) = (own.max(partners), MEMBERS - own.abs_diff(partners));
         verify(replies.array()? as u64 == shared, row, "the sets share another number of members")?;
+        let mut seen = 0_u32;
         for _ in 0..shared {
             let member = number(replies.bytes()?).ok_or_else(unexpected)?;
             verify((shared_from..shared_from + shared).contains(&member), row, "the sets share a stranger")?;
+            seen |= 1 << (member - shared_from);
         }
+        verify(u64::from(seen.count_ones()) == shared, row, "a member is shared twice")?;
         Ok(shared)
     },
 };
@@ -223,7 +226,7 @@ fn hash_set(contents: &Contents, row: u64, out: &mut Vec<u8>) {
 fn set_add(contents: &Contents, row: u64, out: &mut Vec<u8>) {
     command(out, 2 + MEMBERS as usize);
     argument(out, b"SADD");
-    contents.key(out, b"m", row);
+    contents.key_in_pair(out, b"m", row);
     for member in 0..MEMBERS {
         argument(out, Decimal::new(first_member(row) + member).as_bytes());
     }
@@ -250,9 +253,9 @@ fn first_member(row: u64) -> u64 {
     row.saturating_mul(MEMBERS / 2)
 }
 
-/// The next row, or the row itself where it is the last.
-fn neighbour(contents: &Contents, row: u64) -> u64 {
-    if row + 1 < contents.rows.rows { row + 1 } else { row }
+/// The other row of its pair, or the row itself where it is the last and has none.
+fn partner(contents: &Contents, row: u64) -> u64 {
+    if row ^ 1 < contents.rows.rows { row ^ 1 } else { row }
 }
 
 /// `1700000000000-0` as two numbers.

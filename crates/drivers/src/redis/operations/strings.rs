@@ -50,29 +50,49 @@ pub(super) const PIPELINE: Work = Work {
 };
 
 pub(super) const JSON: Work = Work {
-    operation: changes("json", "JSON.SET of a document and JSON.GET of its number, which is verified")
+    operation: changes("json", "JSON.NUMINCRBY in a document, JSON.GET of its number and its text, which are compared")
         .needs("JSON module"),
     encode: |contents, row, out| {
         command(out, 4);
-        argument(out, b"JSON.SET");
+        argument(out, b"JSON.NUMINCRBY");
         contents.key(out, b"j", row);
-        argument(out, b"$");
-        let number = Decimal::new(row);
-        argument_of(out, &[b"{\"row\":", number.as_bytes(), b",\"text\":\"", contents.text(row), b"\"}"]);
-        command(out, 3);
-        argument(out, b"JSON.GET");
-        contents.key(out, b"j", row);
-        argument(out, b"$.row");
-        2
+        argument(out, b"$.count");
+        argument(out, b"1");
+        for path in [b"$.row".as_slice(), b"$.text"] {
+            command(out, 3);
+            argument(out, b"JSON.GET");
+            contents.key(out, b"j", row);
+            argument(out, path);
+        }
+        3
     },
-    check: |_, row, replies| {
-        check_ok(row, replies)?;
-        let found = replies.bytes()?;
-        let number = found.strip_prefix(b"[").and_then(|found| found.strip_suffix(b"]"));
-        verify(number == Some(Decimal::new(row).as_bytes()), row, "the document holds another number")?;
+    check: |contents, row, replies| {
+        let count = found(replies)?.and_then(number);
+        verify(count.is_some_and(|count| count > 0), row, "the document's count did not grow")?;
+        let row_found = found(replies)?;
+        verify(row_found == Some(Decimal::new(row).as_bytes()), row, "the document holds another number")?;
+        let text = found(replies)?.and_then(|text| text.strip_prefix(b"\"")?.strip_suffix(b"\""));
+        verify(text == Some(contents.text(row)), row, "the document holds another text")?;
         Ok(1)
     },
 };
+
+/// What a path of a document leads to, where that is one thing: `[7]`.
+fn found<'a>(replies: &mut Replies<'a>) -> Result<Option<&'a [u8]>> {
+    let list = replies.bulk()?;
+    Ok(list.and_then(|list| list.strip_prefix(b"[")?.strip_suffix(b"]")))
+}
+
+/// Appends the row's document.
+pub(super) fn load_json(contents: &Contents, row: u64, out: &mut Vec<u8>) -> u32 {
+    command(out, 4);
+    argument(out, b"JSON.SET");
+    contents.key(out, b"j", row);
+    argument(out, b"$");
+    let number = Decimal::new(row);
+    argument_of(out, &[b"{\"row\":", number.as_bytes(), b",\"count\":0,\"text\":\"", contents.text(row), b"\"}"]);
+    1
+}
 
 pub(super) const TRANSACTION: Work = Work {
     operation: changes("transaction", "MULTI … EXEC moves 1 between two accounts; their sum is verified"),

@@ -19,7 +19,7 @@ const DEPTH: usize = 8;
 const GREETING: &[u8] = b"+OK\r\n";
 
 /// Bytes of any kind, near to replies or not.
-fn bytes() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let replies = || vec(reply(), 0..12).prop_map(|replies| replies.concat());
     prop_oneof![
         vec(any::<u8>(), 0..200),
@@ -97,7 +97,7 @@ async fn entered(port: u16, dataset: &Dataset) -> RedisSession {
 }
 
 /// A request about records, of each kind in turn.
-fn submit_record(session: &mut dyn Session, token: Token, kind: u32) -> Result<()> {
+pub(super) fn submit_record(session: &mut dyn Session, token: Token, kind: u32) -> Result<()> {
     let (key, values) = ("user0001", ::store::Values { bytes: b"0000000100000001", length: FIELD_LENGTH, first: 0 });
     let request = match kind % 6 {
         0 => Request::Read { key, fields: ::store::Fields::All },

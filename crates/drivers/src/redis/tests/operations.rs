@@ -97,11 +97,12 @@ async fn spoiled_data_is_noticed() {
         ("hash", &[b"HSET", b"storelab_rows:h:2", b"f9", b"x"], ErrorKind::WrongResult),
         ("sortedset", &[b"ZADD", b"storelab_rows:z:0", b"99999", b"7777"], ErrorKind::WrongResult),
         ("list", &[b"LPUSH", b"storelab_rows:l:2", b"x"], ErrorKind::WrongResult),
-        ("sets", &[b"SADD", b"storelab_rows:m:2", b"x"], ErrorKind::WrongResult),
+        ("sets", &[b"SADD", b"storelab_rows:m:{1}:2", b"x"], ErrorKind::WrongResult),
         ("stream", &[b"XADD", b"storelab_rows:x:2", b"*", b"v", b"x"], ErrorKind::WrongResult),
         ("bitmap", &[b"SETBIT", b"storelab_rows:b:0", b"5", b"1"], ErrorKind::WrongResult),
         ("hyperloglog", &[b"PFADD", b"storelab_rows:p:0", b"a", b"b", b"c"], ErrorKind::WrongResult),
         ("geo", &[b"EVAL", STRANGER_AT_ROW_0, b"1", b"storelab_rows:g:0"], ErrorKind::WrongResult),
+        ("geo", &[b"ZREM", b"storelab_rows:g:0", b"1"], ErrorKind::WrongResult),
         ("transaction", &[b"HINCRBY", b"storelab_rows:t:2", b"a", b"1"], ErrorKind::WrongResult),
     ];
     for (name, command, expect) in spoil {
