@@ -68,11 +68,12 @@ pub(crate) enum Alone {
 }
 
 /// The side doors, alphabetic by driver.
-pub(crate) static SIDES: &[SideEntry] = &[cassandra::ENTRY, dynamodb::ENTRY, elasticsearch::ENTRY, influxdb::ENTRY];
+pub(crate) static SIDES: &[SideEntry] =
+    &[cassandra::ENTRY, dynamodb::ENTRY, elasticsearch::ENTRY, influxdb::ENTRY, mongodb::SIDE];
 
 /// A driver's side door, where it has one.
 pub(crate) fn side(driver: &dyn Driver) -> Option<&'static SideEntry> {
-    SIDES.iter().copied().find(|entry| entry.driver == driver.name())
+    SIDES.iter().find(|entry| entry.driver == driver.name())
 }
 
 /// Whether there is a way in past the driver's verbs.

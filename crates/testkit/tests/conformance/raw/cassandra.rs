@@ -82,7 +82,7 @@ const CATALOGUES: &[&str] = &[
 ];
 
 /// Its side door.
-pub(super) static ENTRY: SideEntry =
+pub(super) const ENTRY: SideEntry =
     SideEntry { driver: "cassandra", open, alone: Alone::Database(make_keyspace), forgeries: FORGERIES };
 
 /// What a cell holds; none where it is null.
