@@ -89,6 +89,19 @@ impl Driver for Cassandra {
         &OPTIONS
     }
 
+    fn quirks(&self) -> &'static [&'static str] {
+        &[
+            "Writes do not look first, as is usual: an insert overwrites, an update of an absent key makes a record of the \
+             fields that it names, and deleting nothing is told to be done.",
+            "A record's partition is one of `shards` (8), computed from its key, so that scans can go in key order: a scan \
+             reads up to its limit from each of them, and the coordinator merges. Fewer make scans cheaper, more keep \
+             partitions small.",
+            "A session has one connection to each listed node, and one that the client library hears of the cluster by; \
+             peers that the target does not list are never contacted.",
+            "Writes carry the client's time: machines that write to the same rows must have the same clock.",
+        ]
+    }
+
     fn url_from_environment(&self, lookup: Lookup<'_>) -> Option<String> {
         Some(address::url_from_environment(lookup))
     }

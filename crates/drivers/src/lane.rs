@@ -39,7 +39,6 @@ impl Placeholder {
     }
 
     /// A statement whose parameters are all written `?`, in the dialect's own way.
-    #[cfg_attr(not(any(feature = "relational", test)), expect(dead_code, reason = "only SQL has dialects"))]
     pub(crate) fn translate(self, text: &str) -> String {
         let mut pieces = text.split('?');
         let mut translated = pieces.next().unwrap_or_default().to_owned();

@@ -57,7 +57,10 @@ mod relational;
 #[cfg(feature = "redis")]
 mod resp;
 #[cfg(feature = "lane")]
-#[cfg_attr(not(feature = "relational"), expect(dead_code, reason = "stores without relations need a part of it"))]
+#[cfg_attr(
+    not(any(feature = "cassandra", feature = "relational")),
+    expect(dead_code, reason = "stores without relations need a part of it")
+)]
 mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -18,7 +18,7 @@ const ASKS: [Ask; 4] = [
         thread_pools,
     ),
     ("SELECT name, hit_count, request_count, size_bytes FROM system_views.caches", |rows, counters| {
-        named(rows, "cache", &["hits", "requests", "size_bytes"], counters)
+        named(rows, "cache", &["hits", "requests", "size_bytes"], counters);
     }),
     ("SELECT name, value FROM system_views.cql_metrics", |rows, counters| named(rows, "cql", &[""], counters)),
     ("SELECT mebibytes FROM system_views.disk_usage", |rows, counters| sum(rows, 0, "disk_usage_mebibytes", counters)),

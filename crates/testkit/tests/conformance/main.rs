@@ -6,6 +6,7 @@
 mod addresses;
 mod capabilities;
 mod catalogue;
+mod cluster;
 mod corruption;
 mod coverage;
 mod data;
@@ -55,6 +56,7 @@ fn trials() -> Vec<Trial> {
     for driver in drivers::DRIVERS.iter().copied() {
         trials.extend(capabilities::trials(driver));
         trials.extend(addresses::trials(driver));
+        trials.extend(cluster::trials(driver));
         let targets = testkit::targets(driver);
         for target in &targets.available {
             trials.extend(sentences(driver).into_iter().map(|sentence| sentence.trial(driver, target)));

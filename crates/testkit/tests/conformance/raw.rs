@@ -17,6 +17,7 @@ use store::{
 use crate::data::{Owned, Seen};
 use crate::lab::{CONFLICTS_MAX, Lab};
 
+pub(crate) use cassandra::clients_of;
 pub(crate) use redis::{Commands, Reply};
 
 /// A way into a store past its driver's verbs, written with as little of the driver's code as can be.
@@ -72,7 +73,7 @@ pub(crate) static SIDES: &[&SideEntry] =
 
 /// A driver's side door, where it has one.
 pub(crate) fn side(driver: &dyn Driver) -> Option<&'static SideEntry> {
-    SIDES.iter().copied().find(|entry| entry.driver == driver.name())
+    SIDES.iter().find(|entry| entry.driver == driver.name())
 }
 
 /// Whether there is a way in past the driver's verbs.

@@ -82,7 +82,7 @@ const CATALOGUES: &[&str] = &[
 ];
 
 /// Its side door.
-pub(super) static ENTRY: SideEntry =
+pub(super) const ENTRY: SideEntry =
     SideEntry { driver: "cassandra", open, alone: Alone::Database(make_keyspace), forgeries: FORGERIES };
 
 /// What a cell holds; none where it is null.
@@ -92,6 +92,11 @@ type Cell = Option<Vec<u8>>;
 struct Cassandra {
     stream: TcpStream,
     keyspace: String,
+}
+
+/// How many clients a node has beside the one that asks.
+pub(crate) fn clients_of(node: &Target) -> usize {
+    Cassandra::connect(node).ask("SELECT port FROM system_views.clients").len() - 1
 }
 
 fn open(target: &Target) -> LocalBoxFuture<'_, Box<dyn Side>> {
