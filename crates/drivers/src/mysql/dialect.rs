@@ -198,10 +198,8 @@ static MARIADB: Dialect = Dialect {
 };
 
 /// Where making and dropping a table takes long, the lock is held for longer.
-static OCEANBASE: Dialect = Dialect {
-    lock: "SELECT GET_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32)), 60)",
-    ..BASE
-};
+static OCEANBASE: Dialect =
+    Dialect { lock: "SELECT GET_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32)), 60)", ..BASE };
 
 /// What has no full-text index keeps the articles, so that all products hold the same.
 static WITHOUT_FULLTEXT: Dialect = Dialect { lock: OCEANBASE.lock, indexes: &[DOCUMENTS_INDEX], ..BASE };
