@@ -132,7 +132,7 @@ static SETTINGS: [Setting; 11] = [
     },
 ];
 
-/// `OceanBase`'s locks know another variable than its isolation's kin, in another unit.
+/// `OceanBase` waits for locks as another variable says, in another unit.
 static LOCKS_OF_OCEANBASE: Setting =
     Setting { option: "lock_wait_timeout", variable: "ob_trx_lock_timeout", values: MICROSECONDS };
 

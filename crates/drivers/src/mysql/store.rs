@@ -93,8 +93,10 @@ impl MySqlStore {
         Ok(())
     }
 
-    async fn server_info(&self, link: &mut Connection) -> Result<ServerInfo> {
-        let settings = observe::settings(link, &self.product).await?;
+    async fn server_info(&self) -> Result<ServerInfo> {
+        // As a session has them, without what the work around a run wants otherwise.
+        let mut connection = Connection::open(&self.address).await?;
+        let settings = observe::settings(&mut connection, &self.product).await?;
         Ok(ServerInfo {
             version: self.product.to_string(),
             operations_missing: observe::operations_missing(&self.product, &settings),
@@ -141,7 +143,7 @@ impl Store for MySqlStore {
     }
 
     fn server(&self) -> LocalBoxFuture<'_, Result<ServerInfo>> {
-        Box::pin(self.once(async |link| self.server_info(link).await))
+        Box::pin(self.server_info())
     }
 
     fn counters(&self) -> LocalBoxFuture<'_, Result<Counters>> {
