@@ -77,6 +77,14 @@ pub(crate) static COCKROACHDB: Product = Product {
     choices,
     // As everybody else has it: `INTEGER` of 32 bits.
     session: &[("default_int_size", "4")],
+    database_exists: Some("SELECT 1 FROM [SHOW DATABASES] WHERE database_name = current_database()"),
+    quirks: &[
+        "Isolation is always serializable: a transaction that met another one ends as `conflict` (40001), and a reader waits \
+         for whoever writes the row.",
+        "Sessions begin at the listed nodes in turn; counters are the sums of those nodes'.",
+        "`as_of` reads the past: a read may miss what the same run inserted, so it is for workloads that insert nothing.",
+        "No full-text search, and no advisory lock: the manifest changes in one transaction, tried again for 30 s.",
+    ],
     load: "",
     settings: &[
         "SELECT variable, value FROM crdb_internal.session_variables WHERE variable IN (\

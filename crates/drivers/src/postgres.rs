@@ -84,6 +84,10 @@ impl Driver for Postgres {
         self.0.options
     }
 
+    fn quirks(&self) -> &'static [&'static str] {
+        self.0.quirks
+    }
+
     fn url_from_environment(&self, lookup: Lookup<'_>) -> Option<String> {
         Some(url_from_environment(self.0, lookup))
     }

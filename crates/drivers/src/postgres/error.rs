@@ -40,7 +40,8 @@ impl ServerError {
 
     /// Whether the connection ends with it.
     pub(super) fn is_fatal(&self) -> bool {
-        matches!(self.severity.as_str(), "FATAL" | "PANIC")
+        // A node that shuts down says so as an error (57P01), and then closes the connection.
+        matches!(self.severity.as_str(), "FATAL" | "PANIC") || matches!(self.code.as_str(), "57P01" | "57P02" | "57P04")
     }
 
     /// Whether it says that a prepared statement is not there.
@@ -84,6 +85,8 @@ impl ServerError {
     fn judge(&self) -> (ErrorKind, &'static str) {
         match self.code.as_str() {
             "40001" | "40P01" | "55P03" => (ErrorKind::Conflict, ""),
+            // Of a store of several nodes: one was lost before it could say what came of it.
+            "40003" => (ErrorKind::Timeout, "the server does not know whether the statement took effect: look"),
             "57014" => (ErrorKind::Timeout, "raise statement_timeout, or find out what the statement waited for"),
             "57P03" => (ErrorKind::Unreachable, "wait until the server has started, and try again"),
             "57P01" | "57P02" | "57P04" | "57P05" => (ErrorKind::Unreachable, "start the server again"),
@@ -127,6 +130,7 @@ mod tests {
             ("08006", ErrorKind::Unreachable),
             ("53300", ErrorKind::Rejected),
             ("57014", ErrorKind::Timeout),
+            ("40003", ErrorKind::Timeout),
             ("23505", ErrorKind::Rejected),
             ("42501", ErrorKind::Rejected),
         ] {

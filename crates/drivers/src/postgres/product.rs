@@ -36,6 +36,10 @@ pub(crate) struct Product {
     pub(crate) choices: fn(&Target) -> Result<Choices>,
     /// Settings of our sessions that are not for the URL to say: names and values.
     pub(crate) session: &'static [(&'static str, &'static str)],
+    /// A query that returns a row where the database exists; none where a server lets nobody into one that does not.
+    pub(crate) database_exists: Option<&'static str>,
+    /// What users must know to read its figures right.
+    pub(crate) quirks: &'static [&'static str],
     /// Run on each connection that loads rows; empty where there is nothing to be said.
     pub(crate) load: &'static str,
     /// Settings that decide how fast it is or that say which server it is: queries of names and values as text. A server
@@ -83,6 +87,8 @@ pub(crate) static POSTGRES: Product = Product {
     dialect: &DIALECT,
     choices: |_| Ok(Choices::default()),
     session: &[],
+    database_exists: None,
+    quirks: &[],
     // A load is made durable as a whole when it is finished, not batch by batch.
     load: "SELECT set_config('synchronous_commit', 'off', false)",
     settings: &["SELECT name::text, current_setting(name)::text FROM pg_catalog.pg_settings WHERE name IN (\

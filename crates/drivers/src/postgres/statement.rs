@@ -108,7 +108,7 @@ impl Statement {
             // The type's length and modifier, and the format.
             reader.bytes(8)?;
             let (column, format) = Column::of(oid);
-            self.columns.push(column);
+            self.columns.push(if is_planned { Column::in_binary(oid) } else { column });
             formats.extend_from_slice(&format.to_be_bytes());
         }
         if !is_planned {

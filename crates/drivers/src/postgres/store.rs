@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::store::{
     Counters, Dataset, Error, ErrorKind, LoadPart, LoadState, LocalBoxFuture, Namespace, OwnedObject, RecordSource,
@@ -25,6 +25,11 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_mins(2);
 /// How often that is looked at.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long others may be in the way of what changes the manifest, and how often it is tried meanwhile.
+const CONFLICT_PATIENCE: Duration = Duration::from_secs(30);
+const CONFLICT_PAUSE_MIN: Duration = Duration::from_millis(5);
+const CONFLICT_PAUSE_MAX: Duration = Duration::from_millis(250);
+
 /// A server, or several that are one store.
 pub(super) struct PostgresStore {
     address: Address,
@@ -38,7 +43,13 @@ impl PostgresStore {
     pub(super) async fn connect(product: &'static Product, target: &Target) -> Result<Self> {
         let address = Address::of(product, target)?;
         let choices = (product.choices)(target)?;
-        Connection::open(&address).await?;
+        let mut connection = Connection::open(&address).await?;
+        if let Some(query) = product.database_exists
+            && connection.run(query, &[], &mut RowBuffer::default()).await? == 0
+        {
+            return Err(Error::rejected("the target's database does not exist")
+                .with_hint("name a database that exists, or create it: CREATE DATABASE"));
+        }
         Ok(Self { address, choices, counting: Mutex::new(None) })
     }
 
@@ -48,6 +59,20 @@ impl PostgresStore {
 
     async fn work(&self) -> Result<Connection> {
         Connection::open_for_work(&self.address).await
+    }
+
+    /// Tries again what others were in the way of: where no lock can be waited for, that is what waiting is.
+    async fn patiently<T>(&self, mut attempt: impl AsyncFnMut(Connection) -> Result<T>) -> Result<T> {
+        let (started, mut pause) = (Instant::now(), CONFLICT_PAUSE_MIN);
+        loop {
+            match attempt(self.work().await?).await {
+                Err(error) if error.kind() == ErrorKind::Conflict && started.elapsed() < CONFLICT_PATIENCE => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(CONFLICT_PAUSE_MAX);
+                }
+                result => return result,
+            }
+        }
     }
 
     async fn read_counters(&self) -> Result<Counters> {
@@ -184,7 +209,9 @@ impl Store for PostgresStore {
     }
 
     fn create<'a>(&'a self, dataset: &'a Dataset) -> LocalBoxFuture<'a, Result<()>> {
-        Box::pin(async move { load::create_as(&mut self.work().await?, self.dialect(), &self.choices, dataset).await })
+        Box::pin(self.patiently(async move |mut connection| {
+            load::create_as(&mut connection, self.dialect(), &self.choices, dataset).await
+        }))
     }
 
     fn load<'a>(
@@ -211,7 +238,11 @@ impl Store for PostgresStore {
     }
 
     fn clean<'a>(&'a self, namespace: Option<&'a Namespace>) -> LocalBoxFuture<'a, Result<Vec<OwnedObject>>> {
-        Box::pin(async move { manifest::clean(&mut self.work().await?, self.dialect(), namespace).await })
+        Box::pin(
+            self.patiently(async move |mut connection| {
+                manifest::clean(&mut connection, self.dialect(), namespace).await
+            }),
+        )
     }
 }
 

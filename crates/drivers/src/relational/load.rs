@@ -117,7 +117,7 @@ pub(crate) async fn await_reads<L: Link>(
     let mut script = Script::new(link, dialect);
     let wait = async {
         loop {
-            match script.is_loaded(dataset.namespace(), reads).await {
+            match script.is_seen(dataset.namespace(), reads).await {
                 Ok(true) => return Ok(()),
                 // At that time there was no manifest yet, or no database.
                 Ok(false) => {}

@@ -192,11 +192,19 @@ impl<'a, L: Link> Script<'a, L> {
         Ok(dropped)
     }
 
-    /// Whether the namespace's load is complete, as `reads` sees it.
+    /// Whether `reads` sees the namespace's entries as they are now: not those of an earlier load.
     #[cfg(feature = "postgres")]
-    pub(super) async fn is_loaded(&mut self, namespace: &Namespace, reads: &str) -> Result<bool> {
-        let text = format!("SELECT name FROM {TABLE} {reads} WHERE namespace = ? AND state = 'loaded'");
-        Ok(!self.run(&text, &[namespace.as_str()]).await?.is_empty())
+    pub(super) async fn is_seen(&mut self, namespace: &Namespace, reads: &str) -> Result<bool> {
+        let mut seen = Vec::new();
+        for reads in ["", reads] {
+            let text = format!(
+                "SELECT name, state, created_at::text FROM {TABLE} {reads} WHERE namespace = ? ORDER BY name, state"
+            );
+            let rows = self.run(&text, &[namespace.as_str()]).await?;
+            let entry = |row| [0, 1, 2].map(|column| rows.text(row, column).unwrap_or_default().to_owned());
+            seen.push((0..rows.len()).map(entry).collect::<Vec<_>>());
+        }
+        Ok(seen[0] == seen[1])
     }
 
     /// Marks the namespace's load as complete.

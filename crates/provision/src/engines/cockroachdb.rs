@@ -40,6 +40,9 @@ const REPLICAS_MAX: usize = 3;
 const REPLICATION_TIMEOUT: Duration = Duration::from_mins(3);
 const REPLICATION_PAUSE: Duration = Duration::from_millis(500);
 
+/// The share of the disk below which it refuses to build indexes: it is somebody else's disk, and small loads fit.
+const CAPACITY: &str = "kv.bulk_io_write.min_capacity_remaining_fraction";
+
 /// What goes wrong to its standard error, what may become wrong to its files; no reports of all that it does.
 const LOG: &str = "--log={file-defaults: {filter: WARNING}, sinks: {stderr: {filter: ERROR}}}";
 
@@ -156,7 +159,7 @@ impl Engine for CockroachDb {
             first,
             &format!(
                 "CREATE USER {ACCOUNT} WITH PASSWORD '{password}';\nGRANT admin TO {ACCOUNT};\n\
-                 CREATE DATABASE {ACCOUNT};\n"
+                 CREATE DATABASE {ACCOUNT};\nSET CLUSTER SETTING {CAPACITY} = 0;\n"
             ),
         )
         .map(drop)
