@@ -50,12 +50,6 @@ pub(crate) fn server_name(target: &Target) -> Result<ServerName<'static>> {
 /// # Errors
 /// As [`server_name`].
 pub(crate) fn host_name(host: &str) -> Result<ServerName<'static>> {
-    server_name_of(target.host())
-/// The same for another host of the data store.
-///
-/// # Errors
-/// As [`server_name`].
-pub(crate) fn server_name_of(host: &str) -> Result<ServerName<'static>> {
     ServerName::try_from(host.to_owned())
         .map_err(|source| Error::config("the target's host cannot be in a certificate").with_source(source))
 }
