@@ -186,7 +186,7 @@ async fn connected(lab: &Lab, raw: &mut Raw) -> Option<usize> {
             let text = match lab.driver.name() {
                 "mariadb" | "mysql" | "oceanbase" | "tidb" => {
                     "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE()"
-                "mysql" => "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE()",
+                }
                 "cockroachdb" => {
                     "SELECT COUNT(*) FROM crdb_internal.node_sessions WHERE application_name = 'storelab' \
                      AND status <> 'CLOSED'"
