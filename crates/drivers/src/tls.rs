@@ -42,14 +42,14 @@ pub(crate) fn client_config(target: &Target, default: TlsMode) -> Result<Option<
 /// # Errors
 /// `Config` where the host is neither a name nor an address.
 pub(crate) fn server_name(target: &Target) -> Result<ServerName<'static>> {
-    server_name_of(target.host())
+    host_name(target.host())
 }
 
-/// The same for another host of the data store.
+/// The same for another host of the target's.
 ///
 /// # Errors
 /// As [`server_name`].
-pub(crate) fn server_name_of(host: &str) -> Result<ServerName<'static>> {
+pub(crate) fn host_name(host: &str) -> Result<ServerName<'static>> {
     ServerName::try_from(host.to_owned())
         .map_err(|source| Error::config("the target's host cannot be in a certificate").with_source(source))
 }

@@ -80,7 +80,7 @@ impl Address {
         let user = target.user().unwrap_or(product.user).to_owned();
         let tls = tls::client_config(&with_tls_mode(target)?, TlsMode::Off)?;
         let place = |node: Node| {
-            let name = tls.as_ref().map(|_| tls::server_name_of(&node.host)).transpose()?;
+            let name = tls.as_ref().map(|_| tls::host_name(&node.host)).transpose()?;
             Ok(Place { node, name })
         };
         let places = target.nodes(product.port)?.into_iter().map(place).collect::<Result<Vec<_>>>()?;

@@ -24,6 +24,7 @@ pub(crate) use self::session::ClusterSession;
 use self::slots::{Topology, slot_of};
 use super::connection::{Address, Connection};
 use super::reply::Replies;
+use super::servers::Servers;
 use super::{DEFAULT_PORT, ReadFrom};
 
 /// What is known of a cluster, shared by its sessions.
@@ -150,11 +151,11 @@ impl Cluster {
         Router::new(Arc::clone(self), topology, place, connection)
     }
 
-    /// A connection to each master, and which of them has that key.
+    /// Connections to all masters, of which the one that has that key is the keeper.
     ///
     /// # Errors
     /// As [`Connection::open`]; `Rejected` where one is not listed.
-    pub(crate) async fn masters(&self, key: &[u8]) -> Result<(Vec<Connection>, usize)> {
+    pub(crate) async fn masters(&self, key: &[u8]) -> Result<Servers> {
         let (_, _, topology) = self.enter().await?;
         let places = topology.masters(&self.nodes)?;
         let mut connections = Vec::new();
@@ -164,7 +165,8 @@ impl Cluster {
         let slot = slot_of(key);
         let range = topology.serving(slot).ok_or_else(|| slots::unserved(slot))?;
         let keeper = places.iter().position(|place| range.master == slots::Place::Listed(*place));
-        Ok((connections, keeper.ok_or_else(|| slots::unserved(slot))?))
+        let has_replicas = !range.replicas.is_empty() || range.replica_elsewhere.is_some();
+        Ok(Servers::masters(connections, keeper.ok_or_else(|| slots::unserved(slot))?, has_replicas))
     }
 
     /// How many masters and replicas there are.

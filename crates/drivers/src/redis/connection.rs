@@ -67,7 +67,7 @@ impl Address {
     pub(crate) fn at(&self, node: &Node) -> Result<Self> {
         let mut address = Self { host: node.host.clone(), port: node.port, ..self.clone() };
         if let Some((_, name)) = &mut address.tls {
-            *name = tls::server_name_of(&node.host)?;
+            *name = tls::host_name(&node.host)?;
         }
         Ok(address)
     }

@@ -87,10 +87,10 @@ pub(crate) async fn finish(servers: &mut Servers, dataset: &Dataset) -> Result<(
 async fn write(servers: &mut Servers, dataset: &Dataset, state: &str) -> Result<()> {
     let entry = format!("{state}{}", dataset.fingerprint());
     let field = dataset.namespace().as_str().as_bytes();
-    let is_cluster = servers.is_cluster();
+    let has_replicas = servers.has_replicas();
     let keeper = servers.keeper();
     keeper.tell(&[b"HSET", KEY, field, entry.as_bytes()]).await.map_err(in_the_way)?;
-    if is_cluster {
+    if has_replicas {
         // A replica that takes over must know what is ours. One that is away cannot, and does not keep us from working.
         keeper.tell(&[b"WAIT", b"1", REPLICATION_MILLISECONDS]).await?;
     }

@@ -19,18 +19,20 @@ pub(crate) struct Servers {
     /// Which of them has the manifest.
     keeper: usize,
     is_cluster: bool,
+    /// Whether there is somebody to take over from the one that has the manifest.
+    has_replicas: bool,
 }
 
 impl Servers {
     /// The only one.
     pub(crate) fn alone(connection: Connection) -> Self {
-        Self { connections: vec![connection], keeper: 0, is_cluster: false }
+        Self { connections: vec![connection], keeper: 0, is_cluster: false, has_replicas: false }
     }
 
-    /// A cluster's masters, of which one has the manifest.
-    pub(crate) fn masters(connections: Vec<Connection>, keeper: usize) -> Self {
+    /// A cluster's masters, of which one has the manifest, and perhaps replicas.
+    pub(crate) fn masters(connections: Vec<Connection>, keeper: usize, has_replicas: bool) -> Self {
         debug_assert!(keeper < connections.len(), "it is one of them");
-        Self { connections, keeper, is_cluster: true }
+        Self { connections, keeper, is_cluster: true, has_replicas }
     }
 
     /// The one that has the manifest.
@@ -43,8 +45,14 @@ impl Servers {
         &mut self.connections
     }
 
+    /// Whether a command's keys must share a slot.
     pub(crate) fn is_cluster(&self) -> bool {
         self.is_cluster
+    }
+
+    /// Whether what the manifest says can outlive the server that has it.
+    pub(crate) fn has_replicas(&self) -> bool {
+        self.has_replicas
     }
 
     /// Waits until the replicas have what the masters have now. One that is away is not waited for.

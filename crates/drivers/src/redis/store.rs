@@ -64,10 +64,7 @@ impl RedisStore {
     async fn open(&self) -> Result<Servers> {
         match &self.cluster {
             None => Connection::open(&self.address).await.map(Servers::alone),
-            Some(cluster) => {
-                let (connections, keeper) = cluster.masters(manifest::KEY).await?;
-                Ok(Servers::masters(connections, keeper))
-            }
+            Some(cluster) => cluster.masters(manifest::KEY).await,
         }
     }
 
