@@ -38,7 +38,7 @@ fn given_data_stays_with_its_password() {
             assert_eq!(answer, expect, "{}", engine.name());
         }
         again.stop().expect("it goes");
-        let other = provision::ENGINES.iter().find(|other| other.name() != engine.name()).expect("several");
+        let other = ENGINES.iter().find(|other| other.name() != engine.name()).expect("several");
         if is_installed(*other, &home) {
             let refused = Server::start(*other, &options).expect_err("somebody else's data");
             assert_eq!(refused.kind(), ErrorKind::Config, "{refused}");
