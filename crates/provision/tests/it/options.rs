@@ -64,7 +64,9 @@ fn data_that_was_not_made_here_is_left_alone() {
 
 #[test]
 fn a_server_that_does_not_come_up_says_why_and_leaves_nothing() {
-    for engine in installed() {
+    // These take what they do not know, and go on.
+    const LENIENT: [&str; 2] = ["oceanbase", "tidb"];
+    for engine in installed().into_iter().filter(|engine| !LENIENT.contains(&engine.name())) {
         let (_folder, home) = home();
         let settings = BTreeMap::from([("no-such-setting".to_owned(), "1".to_owned())]);
         let error = Server::start(engine, &Options { settings, ..options(&home) }).expect_err("no such setting");
