@@ -23,6 +23,18 @@ impl Clock {
         Instant::now().saturating_duration_since(self.origin).as_nanos() as Nanoseconds
     }
 
+    /// Holds the thread until the origin: what began before it would have taken no time. All workers begin together a few
+    /// milliseconds after they were told, so that nothing is lost by standing still.
+    pub(crate) fn await_origin(&self) {
+        /// A thread that sleeps is woken up to this much too late.
+        const WAKE_UP: Duration = Duration::from_micros(200);
+        let left = || self.origin.saturating_duration_since(Instant::now());
+        std::thread::sleep(left().saturating_sub(WAKE_UP));
+        while !left().is_zero() {
+            std::hint::spin_loop();
+        }
+    }
+
     /// That time on the system's clock.
     pub(crate) fn instant(&self, time: Nanoseconds) -> Instant {
         self.origin + Duration::from_nanos(time)

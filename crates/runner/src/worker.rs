@@ -199,6 +199,7 @@ impl<'a> Worker<'a> {
         }
         self.next_tick = TICK;
         self.stage = self.phase(0, 0);
+        clock.await_origin();
         poll_fn(|context| self.poll(&mut timer, context)).await;
     }
 

@@ -32,6 +32,14 @@ fn what_does_not_end_in_time_fails_as_timeout_and_gives_up_its_connection() {
 }
 
 #[test]
+fn the_first_operations_take_as_long_as_they_do() {
+    let (outcome, _) = run(&spec("null:?latency=2ms", Load::closed(count(4), Limit::Count(8))));
+    let latency = &outcome.phases[0].cells.total().latency;
+    assert_eq!(latency.count(), 8);
+    assert!(latency.quantile(0.0) >= 2_000_000, "{} ns", latency.quantile(0.0));
+}
+
+#[test]
 fn what_exceeds_the_backlog_is_shed() {
     let mut load = Load::open(count(1), rate(1000.0), Arrivals::Constant, for_ms(500));
     load.backlog_max = 10;
