@@ -2,10 +2,15 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use rcgen::{CertifiedKey, KeyPair};
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::PrivateKeyDer;
 use store::ErrorKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::hostile::{self, End, Script, within_patience};
@@ -103,6 +108,56 @@ async fn who_enters_is_said_in_a_header_and_nowhere_else() {
         assert!(!error.to_string().contains("secret"), "{error}");
     }
     assert!(Endpoint::of(&Target::parse("http://:x@h").expect("a URL"), 1, TlsMode::Off).is_err());
+}
+
+/// Answers one request over TLS, with a certificate that nobody but `tls_ca` knows.
+async fn encrypted_peer(certified: &CertifiedKey<KeyPair>) -> (JoinHandle<()>, u16) {
+    let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).expect("a key");
+    let configuration = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has them")
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .expect("valid");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let task = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("our own connection");
+        // Who does not trust the certificate hangs up.
+        let Ok(mut stream) = TlsAcceptor::from(Arc::new(configuration)).accept(stream).await else { return };
+        let mut request = vec![0; 4 << 10];
+        if matches!(stream.read(&mut request).await, Ok(1..)) {
+            stream.write_all(&reply("200 OK", "secret")).await.expect("our own connection");
+            stream.flush().await.expect("our own connection");
+        }
+    });
+    (task, port)
+}
+
+#[tokio::test]
+async fn certificates_are_verified_unless_the_user_says_otherwise() {
+    let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("made");
+    let folder = tempfile::tempdir().expect("made");
+    let file = folder.path().join("server.crt");
+    std::fs::write(&file, certified.cert.pem()).expect("written");
+    for (options, is_trusted) in [
+        ("?tls=verify".to_owned(), false),
+        ("?tls=insecure".to_owned(), true),
+        (format!("?tls=verify&tls_ca={}", file.display()), true),
+    ] {
+        let (_task, port) = encrypted_peer(&certified).await;
+        match Connection::open(&endpoint(port, &options).expect("valid")).await {
+            Ok(mut connection) => {
+                assert!(is_trusted, "{options}");
+                let reply = connection.send(Method::GET, "/", &[], b"").await.expect("answered");
+                assert_eq!((reply.status, reply.body), (StatusCode::OK, &b"secret"[..]));
+            }
+            Err(error) => {
+                assert!(!is_trusted, "{options}: {error}");
+                assert_eq!((error.kind(), error.hint().is_some()), (ErrorKind::Rejected, true), "{error}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,10 @@ mod elasticsearch;
 )]
 mod hostile;
 #[cfg(feature = "http")]
+#[cfg_attr(
+    not(any(feature = "elasticsearch", feature = "influxdb", test)),
+    expect(dead_code, reason = "DynamoDB signs each request and enters no other way")
+)]
 mod http;
 #[cfg(feature = "influxdb")]
 mod influxdb;

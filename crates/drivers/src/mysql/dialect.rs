@@ -55,7 +55,7 @@ static PRODUCTS: [Quirks; 5] = [
         window_since: Version(3, 0, 0),
         fulltext_since: None,
         // Named locks came with 6.2.
-        dialects: &[(Version(6, 2, 0), &WITHOUT_FULLTEXT)],
+        dialects: &[(Version(6, 2, 0), &TIDB)],
         watch: observe::OF_TIDB,
     },
     Quirks {
@@ -73,7 +73,7 @@ static PRODUCTS: [Quirks; 5] = [
         marker: "OceanBase",
         window_since: Version(4, 0, 0),
         fulltext_since: Some(Version(4, 3, 5)),
-        dialects: &[(Version(4, 3, 5), &OCEANBASE), (Version(4, 0, 0), &WITHOUT_FULLTEXT)],
+        dialects: &[(Version(4, 3, 5), &OCEANBASE), (Version(4, 0, 0), &OCEANBASE_WITHOUT_FULLTEXT)],
         watch: observe::OF_OCEANBASE,
     },
     Quirks {
@@ -199,11 +199,27 @@ static MARIADB: Dialect = Dialect {
 };
 
 /// Where making and dropping a table takes long, the lock is held for longer.
-static OCEANBASE: Dialect =
-    Dialect { lock: "SELECT GET_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32)), 60)", ..BASE };
+static TIDB: Dialect = Dialect {
+    lock: "SELECT GET_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32)), 60)",
+    indexes: &[DOCUMENTS_INDEX],
+    ..BASE
+};
+
+/// seekdb keeps the named locks of sessions that were cut off. So there are ten of them, of which everybody takes the first
+/// that no dead session holds; whose session is dead is known from the list of those that live, as far as the user may see it.
+static OCEANBASE: Dialect = Dialect {
+    lock: "SELECT IF(GET_LOCK((SELECT MIN(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32), '_', n)) \
+        FROM (SELECT 0 AS n UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 \
+        UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) numbers \
+        WHERE COALESCE(IS_USED_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32), '_', n)), CONNECTION_ID()) \
+        IN (SELECT id FROM information_schema.processlist)), 2) = 1, 1, 2)",
+    unlock: "SELECT RELEASE_ALL_LOCKS()",
+    ..BASE
+};
 
 /// What has no full-text index keeps the articles, so that all products hold the same.
-static WITHOUT_FULLTEXT: Dialect = Dialect { lock: OCEANBASE.lock, indexes: &[DOCUMENTS_INDEX], ..BASE };
+static OCEANBASE_WITHOUT_FULLTEXT: Dialect =
+    Dialect { lock: OCEANBASE.lock, unlock: OCEANBASE.unlock, indexes: &[DOCUMENTS_INDEX], ..BASE };
 
 /// One index has the group, as an expression, and every tag.
 static MYSQL: Dialect = Dialect {
@@ -236,16 +252,17 @@ mod tests {
             ("9.1.0-commercial", "MySQL 9.1.0", &MYSQL),
             ("8.0.15", "MySQL 8.0.15", &FAMILY),
             ("5.7.44-log", "MySQL 5.7.44", &FAMILY),
-            ("8.0.11-TiDB-v8.5.6", "TiDB 8.5.6", &WITHOUT_FULLTEXT),
-            ("5.7.25-TiDB-v7.1.0-alpha-12-g1", "TiDB 7.1.0", &WITHOUT_FULLTEXT),
-            ("5.7.25-OceanBase-v4.2.1.8", "OceanBase 4.2.1", &WITHOUT_FULLTEXT),
-            ("5.7.25-OceanBase_CE-v4.3.5.3", "OceanBase 4.3.5", &FAMILY),
-            ("5.7.25-OceanBase seekdb-v1.4.0.0", "OceanBase seekdb 1.4.0", &FAMILY),
+            ("8.0.11-TiDB-v8.5.6", "TiDB 8.5.6", &TIDB),
+            ("5.7.25-TiDB-v7.1.0-alpha-12-g1", "TiDB 7.1.0", &TIDB),
+            ("5.7.25-OceanBase-v4.2.1.8", "OceanBase 4.2.1", &OCEANBASE_WITHOUT_FULLTEXT),
+            ("5.7.25-OceanBase_CE-v4.3.5.3", "OceanBase 4.3.5", &OCEANBASE),
+            ("5.7.25-OceanBase seekdb-v1.4.0.0", "OceanBase seekdb 1.4.0", &OCEANBASE),
         ] {
             let product = Product::of(text).expect(text);
             assert_eq!(product.to_string(), shown);
             assert_eq!(product.dialect.json_query, dialect.json_query, "{text}");
             assert_eq!(product.dialect.indexes, dialect.indexes, "{text}");
+            assert_eq!(product.dialect.lock, dialect.lock, "{text}");
             assert_eq!(product.dialect.documents_columns, dialect.documents_columns, "{text}");
         }
         for (text, kind) in [

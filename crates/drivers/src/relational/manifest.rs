@@ -16,6 +16,9 @@ const TABLE: &str = "storelab_manifest";
 const PATIENCE: Duration = Duration::from_mins(1);
 const ATTEMPTS_MAX: usize = 20;
 
+/// What `lock` gives where it must be asked for again.
+const LOCK_LATER: i64 = 2;
+
 /// Its columns in the order in which they are created.
 const COLUMNS: [&str; 6] = ["namespace", "kind", "name", "fingerprint", "state", "created_at"];
 
@@ -76,14 +79,18 @@ impl<'a, L: Link> Script<'a, L> {
 
     /// Keeps other processes out while the manifest changes. To be followed by `unlock`, whatever happens.
     pub(super) async fn lock(&mut self) -> Result<()> {
-        // Where many want it at once, some products answer so before the lock's own time is over.
-        self.run_again(self.dialect.lock).await?;
-        let rows = &self.rows;
-        if rows.is_empty() || rows.value(0, 0) == Value::Integer(1) {
-            return Ok(());
+        let until = Instant::now() + PATIENCE;
+        loop {
+            // Where many want it at once, some products answer so before the lock's own time is over.
+            self.run_again(self.dialect.lock).await?;
+            if self.rows.is_empty() || self.rows.value(0, 0) == Value::Integer(1) {
+                return Ok(());
+            }
+            if self.rows.value(0, 0) != Value::Integer(LOCK_LATER) || Instant::now() > until {
+                return Err(Error::new(ErrorKind::Conflict, "another process is changing storelab's objects there")
+                    .with_hint("wait until it has ended and try again"));
+            }
         }
-        Err(Error::new(ErrorKind::Conflict, "another process is changing storelab's objects there")
-            .with_hint("wait until it has ended and try again"))
     }
 
     pub(super) async fn unlock<T>(&mut self, result: Result<T>) -> Result<T> {

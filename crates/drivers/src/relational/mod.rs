@@ -34,7 +34,7 @@ pub(crate) struct Dialect {
     /// How parameters are written. [`Plan::text`] and [`Link::run`] get them as written here.
     pub(crate) placeholder: Placeholder,
     /// Keeps other processes from changing the manifest until `unlock`: an advisory lock of the session, or a
-    /// transaction. Returns no row, or one whose first column is 1 where the lock was got.
+    /// transaction. Returns no row, or one whose first column is 1 where the lock was got, 2 where it must be asked for again.
     pub(crate) lock: &'static str,
     /// Ends `lock`.
     pub(crate) unlock: &'static str,

@@ -73,7 +73,7 @@ pub(crate) static SIDES: &[&SideEntry] =
 
 /// A driver's side door, where it has one.
 pub(crate) fn side(driver: &dyn Driver) -> Option<&'static SideEntry> {
-    SIDES.iter().find(|entry| entry.driver == driver.name())
+    SIDES.iter().copied().find(|entry| entry.driver == driver.name())
 }
 
 /// Whether there is a way in past the driver's verbs.
