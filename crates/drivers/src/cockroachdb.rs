@@ -175,11 +175,10 @@ static DIALECT: Dialect = Dialect {
     placeholder: Placeholder::Dollar,
     lock: "BEGIN",
     unlock: "COMMIT",
-    object_exists: "SELECT relname::text FROM pg_catalog.pg_class WHERE relname = ? \
-        AND relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())",
-    columns_of: "SELECT attname::text FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
-        WHERE c.relname = ? AND a.attnum > 0 AND NOT a.attisdropped \
-        AND c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())",
+    // By name alone: a look through the whole catalogue meets whoever changes anything in it.
+    object_exists: "SELECT name FROM (SELECT to_regclass(?)::text AS name) WHERE name IS NOT NULL",
+    columns_of: "SELECT attname::text FROM pg_catalog.pg_attribute \
+        WHERE attrelid = to_regclass(?) AND attnum > 0 AND NOT attisdropped",
     integer: "BIGINT",
     integer_key: "BIGINT",
     text: "TEXT",

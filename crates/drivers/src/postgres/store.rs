@@ -66,7 +66,7 @@ impl PostgresStore {
         let (started, mut pause) = (Instant::now(), CONFLICT_PAUSE_MIN);
         loop {
             match attempt(self.work().await?).await {
-                Err(error) if error.kind() == ErrorKind::Conflict && started.elapsed() < CONFLICT_PATIENCE => {
+                Err(error) if is_in_the_way(&error) && started.elapsed() < CONFLICT_PATIENCE => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(CONFLICT_PAUSE_MAX);
                 }
@@ -178,6 +178,12 @@ impl PostgresStore {
     }
 }
 
+/// Whether another process changed the manifest meanwhile: it may also have gone with its last entry just after it was seen.
+fn is_in_the_way(error: &Error) -> bool {
+    let text = error.to_string();
+    error.kind() == ErrorKind::Conflict || (text.contains("storelab_manifest") && text.ends_with("(42P01)"))
+}
+
 /// Product and version in one line. Others who speak the protocol say in `version()` who they are.
 fn version_of(parameter: &str, function: &str) -> String {
     if function.is_empty() || function.starts_with("PostgreSQL") {
@@ -205,7 +211,9 @@ impl Store for PostgresStore {
     }
 
     fn load_state<'a>(&'a self, dataset: &'a Dataset) -> LocalBoxFuture<'a, Result<LoadState>> {
-        Box::pin(async move { load::state_as(&mut self.work().await?, self.dialect(), &self.choices, dataset).await })
+        Box::pin(self.patiently(async move |mut connection| {
+            load::state_as(&mut connection, self.dialect(), &self.choices, dataset).await
+        }))
     }
 
     fn create<'a>(&'a self, dataset: &'a Dataset) -> LocalBoxFuture<'a, Result<()>> {
@@ -234,7 +242,7 @@ impl Store for PostgresStore {
     }
 
     fn owned(&self) -> LocalBoxFuture<'_, Result<Vec<OwnedObject>>> {
-        Box::pin(async { manifest::owned(&mut self.work().await?, self.dialect()).await })
+        Box::pin(self.patiently(async |mut connection| manifest::owned(&mut connection, self.dialect()).await))
     }
 
     fn clean<'a>(&'a self, namespace: Option<&'a Namespace>) -> LocalBoxFuture<'a, Result<Vec<OwnedObject>>> {

@@ -81,6 +81,7 @@ pub(crate) async fn state_as<L: Link>(
 }
 
 /// Makes the dataset's empty tables, replacing earlier ones of ours.
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(crate) async fn create<L: Link>(link: &mut L, dialect: &'static Dialect, dataset: &Dataset) -> Result<()> {
     create_as(link, dialect, &Choices::default(), dataset).await
 }

@@ -85,6 +85,7 @@ pub(crate) struct Choices {
     /// Follows `PRIMARY KEY` in a record table.
     pub(crate) record_key: String,
     /// The column that the product adds to a record table for that.
+    #[cfg(feature = "postgres")]
     pub(crate) record_column: Option<String>,
     /// What adds a record in place of `INSERT`.
     pub(crate) insert: Option<&'static str>,
