@@ -69,6 +69,11 @@ bench-stores: compiler ## Run YCSB B on every installed store, one after another
 	$(CARGO) build --release --package storelab
 	$(CARGO) xtask bench-stores $${CARGO_TARGET_DIR:-target}/release/storelab
 
+.PHONY: bench-floors
+bench-floors: compiler engines ## Measure drivers over a client library against a bare loop over the same library, and write the table.
+	$(CARGO) build --release --package storelab --package floors
+	$${CARGO_TARGET_DIR:-target}/release/floors --storelab $${CARGO_TARGET_DIR:-target}/release/storelab --docs docs/benchmarks.md
+
 .PHONY: bench-instructions
 bench-instructions: compiler ## Count the instructions of an operation and compare them with the expected; ACCEPT=1 takes them over.
 	@if command -v valgrind >/dev/null; then :; \
