@@ -3,6 +3,7 @@
 mod cluster;
 mod crash;
 mod data;
+mod documentation;
 mod failover;
 mod known_answers;
 mod messages;
