@@ -83,10 +83,7 @@ impl<'a> Manifest<'a> {
 
     /// What there is of a dataset, whose content is written so.
     pub(crate) async fn load_state(&self, dataset: &Dataset, content: &str) -> Result<LoadState> {
-        if !matches!(self.look().await?, Found::Manifest(_)) {
-            return Ok(LoadState::Absent);
-        }
-        Ok(match self.entries().await?.get(dataset.namespace().as_str()) {
+        Ok(match self.known().await?.get(dataset.namespace().as_str()) {
             None => LoadState::Absent,
             Some(entry) if entry.is_complete && entry.content == content => LoadState::Loaded(dataset.fingerprint()),
             Some(_) => LoadState::Partial,
@@ -95,10 +92,7 @@ impl<'a> Manifest<'a> {
 
     /// Everything that is ours.
     pub(crate) async fn owned(&self) -> Result<Vec<OwnedObject>> {
-        if !matches!(self.look().await?, Found::Manifest(_)) {
-            return Ok(Vec::new());
-        }
-        Ok(self.entries().await?.iter().flat_map(|(namespace, entry)| objects(namespace, entry)).collect())
+        Ok(self.known().await?.iter().flat_map(|(namespace, entry)| objects(namespace, entry)).collect())
     }
 
     /// Makes the tables of a namespace, in place of what it had.
@@ -114,7 +108,7 @@ impl<'a> Manifest<'a> {
             }
             Found::NoManifest(existing) => self.refuse_foreign(&existing, &Entry::default(), tables)?,
             Found::Manifest(existing) => {
-                let entries = self.entries().await?;
+                let entries = self.known().await?;
                 let ours = entries.get(namespace.as_str());
                 self.refuse_foreign(&existing, ours.unwrap_or(&Entry::default()), tables)?;
             }
@@ -314,6 +308,23 @@ impl<'a> Manifest<'a> {
             self.address.keyspace
         ))
         .with_hint("run `storelab clean` on the target without that option first, or leave the option out"))
+    }
+
+    /// What the manifest holds; nothing where there is none. It goes with its last entry, and another session may take that
+    /// out between our look and our reading.
+    async fn known(&self) -> Result<BTreeMap<String, Entry>> {
+        /// Whoever makes and drops it so often in a row keeps everybody from working.
+        const ATTEMPTS_MAX: usize = 5;
+        let mut attempt = 1;
+        loop {
+            if !matches!(self.look().await?, Found::Manifest(_)) {
+                return Ok(BTreeMap::new());
+            }
+            match self.entries().await {
+                Err(error) if error.kind() == ErrorKind::Rejected && attempt < ATTEMPTS_MAX => attempt += 1,
+                result => return result,
+            }
+        }
     }
 
     async fn entries(&self) -> Result<BTreeMap<String, Entry>> {
