@@ -3,6 +3,7 @@
 //! An entry is written before its object is created, so that nothing of ours is ever without one, and clean-up drops
 //! only what has an entry. A table of the manifest's name that has not our columns belongs to somebody else.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use store::{Dataset, Error, ErrorKind, LoadState, Namespace, OwnedObject, Result, Value};
@@ -16,8 +17,14 @@ const TABLE: &str = "storelab_manifest";
 const PATIENCE: Duration = Duration::from_mins(1);
 const ATTEMPTS_MAX: usize = 20;
 
+/// Between two attempts at dropping the manifest: a schema changes in tens of milliseconds.
+const RETIRE_PAUSE: Duration = Duration::from_millis(50);
+
 /// What `lock` gives where it must be asked for again.
 const LOCK_LATER: i64 = 2;
+
+/// What it is called while it is being dropped, where dropping it at once would take along what others are writing to it.
+const RETIRED: &str = "storelab_manifest_retired";
 
 /// Its columns in the order in which they are created.
 const COLUMNS: [&str; 6] = ["namespace", "kind", "name", "fingerprint", "state", "created_at"];
@@ -119,18 +126,33 @@ impl<'a, L: Link> Script<'a, L> {
     }
 
     async fn entries(&mut self) -> Result<Vec<Entry>> {
-        if !self.has_manifest().await? {
-            return Ok(Vec::new());
+        let mut entries: BTreeMap<(String, String), Entry> = BTreeMap::new();
+        for table in self.tables().await? {
+            let text = format!("SELECT namespace, kind, name, fingerprint, state FROM {table}");
+            let rows = self.run(&text, &[]).await?;
+            let column = |row, column| rows.text(row, column).unwrap_or_default().to_owned();
+            for row in 0..rows.len() {
+                let entry = Entry {
+                    object: OwnedObject { namespace: column(row, 0), kind: column(row, 1), name: column(row, 2) },
+                    fingerprint: column(row, 3),
+                    loaded: rows.text(row, 4) == Some("loaded"),
+                };
+                entries.entry((column(row, 0), column(row, 2))).or_insert(entry);
+            }
         }
-        let text = format!("SELECT namespace, kind, name, fingerprint, state FROM {TABLE} ORDER BY namespace, name");
-        let rows = self.run(&text, &[]).await?;
-        let column = |row, column| rows.text(row, column).unwrap_or_default().to_owned();
-        let entry = |row| Entry {
-            object: OwnedObject { namespace: column(row, 0), kind: column(row, 1), name: column(row, 2) },
-            fingerprint: column(row, 3),
-            loaded: rows.text(row, 4) == Some("loaded"),
-        };
-        Ok((0..rows.len()).map(entry).collect())
+        Ok(entries.into_values().collect())
+    }
+
+    /// Where entries can be: the manifest, and one that is being dropped or that somebody who died was dropping.
+    async fn tables(&mut self) -> Result<Vec<&'static str>> {
+        let mut tables = Vec::new();
+        if self.has_manifest().await? {
+            tables.push(TABLE);
+        }
+        if self.dialect.retires_manifest && self.exists(RETIRED).await? {
+            tables.push(RETIRED);
+        }
+        Ok(tables)
     }
 
     async fn create_manifest(&mut self) -> Result<()> {
@@ -152,6 +174,40 @@ impl<'a, L: Link> Script<'a, L> {
             self.run(&format!("DROP TABLE {TABLE}"), &[]).await?;
         }
         Ok(())
+    }
+
+    /// Drops an empty manifest where dropping does not wait for those who are writing to it. Renaming does: once that has
+    /// ended nobody can write to it any more, and what had been written until then is seen and put back. Outside of the lock.
+    async fn retire_manifest_if_empty(&mut self) -> Result<()> {
+        if self.exists(RETIRED).await? {
+            self.put_back().await?;
+        }
+        let is_empty = format!("SELECT name FROM {TABLE} LIMIT 1");
+        if !self.has_manifest().await? || !self.run(&is_empty, &[]).await?.is_empty() {
+            return Ok(());
+        }
+        self.run(&format!("ALTER TABLE {TABLE} RENAME TO {RETIRED}"), &[]).await?;
+        if self.run(&format!("SELECT name FROM {RETIRED} LIMIT 1"), &[]).await?.is_empty() {
+            self.run(&format!("DROP TABLE IF EXISTS {RETIRED}"), &[]).await?;
+            return Ok(());
+        }
+        self.put_back().await
+    }
+
+    /// Gives the manifest back what was written to it when it was retired.
+    async fn put_back(&mut self) -> Result<()> {
+        self.lock().await?;
+        let result = async {
+            self.create_manifest().await?;
+            let columns = COLUMNS.join(", ");
+            let text = format!(
+                "INSERT INTO {TABLE} ({columns}) SELECT {columns} FROM {RETIRED} ON CONFLICT (name) DO NOTHING"
+            );
+            self.run(&text, &[]).await?;
+            self.run(&format!("DROP TABLE IF EXISTS {RETIRED}"), &[]).await.map(|_| ())
+        }
+        .await;
+        self.unlock(result).await
     }
 
     /// Refuses where a name that is needed belongs to somebody else; drops what an earlier load of the namespace
@@ -193,8 +249,13 @@ impl<'a, L: Link> Script<'a, L> {
             }
             dropped.push(object.clone());
         }
-        for object in &dropped {
-            self.run(&format!("DELETE FROM {TABLE} WHERE name = ?"), &[&object.name]).await?;
+        if dropped.is_empty() {
+            return Ok(dropped);
+        }
+        for table in self.tables().await? {
+            for object in &dropped {
+                self.run(&format!("DELETE FROM {table} WHERE name = ?"), &[&object.name]).await?;
+            }
         }
         Ok(dropped)
     }
@@ -214,11 +275,41 @@ impl<'a, L: Link> Script<'a, L> {
         Ok(seen[0] == seen[1])
     }
 
-    /// Marks the namespace's load as complete.
+    /// Marks the namespace's load as complete, once whoever retires the manifest has put the namespace's entries back.
     pub(super) async fn mark_loaded(&mut self, namespace: &Namespace) -> Result<()> {
-        let text = format!("UPDATE {TABLE} SET state = 'loaded' WHERE namespace = ?");
-        self.run(&text, &[namespace.as_str()]).await.map(|_| ())
+        let (until, mut attempts) = (Instant::now() + PATIENCE, 1);
+        loop {
+            match self.try_mark_loaded(namespace).await {
+                Err(error)
+                    if self.dialect.retires_manifest
+                        && is_in_the_way(&error)
+                        && attempts < ATTEMPTS_MAX
+                        && Instant::now() < until =>
+                {
+                    attempts += 1;
+                    tokio::time::sleep(RETIRE_PAUSE).await;
+                }
+                result => return result,
+            }
+        }
     }
+
+    async fn try_mark_loaded(&mut self, namespace: &Namespace) -> Result<()> {
+        let text = format!("UPDATE {TABLE} SET state = 'loaded' WHERE namespace = ?");
+        self.run(&text, &[namespace.as_str()]).await?;
+        if self.dialect.retires_manifest {
+            let text = format!("SELECT name FROM {TABLE} WHERE namespace = ? AND state = 'loaded'");
+            if self.run(&text, &[namespace.as_str()]).await?.is_empty() {
+                return Err(Error::new(ErrorKind::Conflict, "the manifest is being put back"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether others are making, retiring or changing the manifest at this moment.
+fn is_in_the_way(error: &Error) -> bool {
+    error.kind() == ErrorKind::Conflict || error.kind() == ErrorKind::Rejected && error.to_string().contains(TABLE)
 }
 
 /// The manifest is a table that others can write to; what it names must still be a name of ours.
@@ -250,11 +341,25 @@ pub(crate) async fn clean<L: Link>(
     let result = async {
         let entries = script.entries().await?;
         let dropped = script.drop_entries(&entries, namespace).await?;
-        script.drop_manifest_if_empty().await?;
+        if !dialect.retires_manifest {
+            script.drop_manifest_if_empty().await?;
+        }
         Ok(dropped)
     }
     .await;
-    script.unlock(result).await
+    let dropped = script.unlock(result).await?;
+    // What was dropped must be told once, so that others who are in the way are waited for here.
+    let (until, mut attempts) = (Instant::now() + PATIENCE, 1);
+    while dialect.retires_manifest
+        && let Err(error) = script.retire_manifest_if_empty().await
+    {
+        if !is_in_the_way(&error) || attempts == ATTEMPTS_MAX || Instant::now() > until {
+            return Err(error);
+        }
+        attempts += 1;
+        tokio::time::sleep(RETIRE_PAUSE).await;
+    }
+    Ok(dropped)
 }
 
 /// What there is of a dataset that needs those objects.

@@ -36,6 +36,8 @@ pub(crate) struct Dialect {
     /// Keeps other processes from changing the manifest until `unlock`: an advisory lock of the session, or a
     /// transaction. Returns no row, or one whose first column is 1 where the lock was got, 2 where it must be asked for again.
     pub(crate) lock: &'static str,
+    /// Whether dropping the manifest does not wait for those who write to it, so that it is renamed first.
+    pub(crate) retires_manifest: bool,
     /// Ends `lock`.
     pub(crate) unlock: &'static str,
     /// One parameter, a name; one row where the current schema has a table, view or index of that name.

@@ -229,6 +229,10 @@ async fn own_database(driver: &dyn Driver, target: &TestTarget, url: &str) -> St
         let session = store.session(SessionSpec { dataset: None, depth: 1 }).await.expect("a session can be opened");
         Raw::Sql(session).sql(&format!("CREATE DATABASE {name}")).await;
         own.set_path(&name);
+        if driver.name() == "cockroachdb" {
+            // It lists sessions by what they call themselves and not by their database.
+            own.query_pairs_mut().append_pair("application_name", &name);
+        }
     } else if let Some(entry) = side(driver) {
         if let Alone::Database(make) = entry.alone {
             let clear = target.clear_url().expect("it is one of ours");

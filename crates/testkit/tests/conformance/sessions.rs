@@ -188,8 +188,8 @@ async fn connected(lab: &Lab, raw: &mut Raw) -> Option<usize> {
                     "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE()"
                 }
                 "cockroachdb" => {
-                    "SELECT COUNT(*) FROM crdb_internal.node_sessions WHERE application_name = 'storelab' \
-                     AND status <> 'CLOSED'"
+                    "SELECT COUNT(*) FROM crdb_internal.node_sessions \
+                     WHERE application_name = current_setting('application_name') AND status <> 'CLOSED'"
                 }
                 "postgres" => "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()",
                 other => panic!("how are {other}'s connections counted?"),
