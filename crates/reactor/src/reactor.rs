@@ -167,6 +167,10 @@ impl Reactor {
             )]
             let watched = AsyncFd::with_interest(event, Interest::READABLE)?;
             *watch = Some(watched);
+            // What came in before the kernel was told to signal is signalled by nothing.
+            if self.round()? {
+                return Poll::Ready(Ok(()));
+            }
         }
         let Some(watched) = &*watch else { return Poll::Pending };
         loop {

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const ATTEMPTS_MAX: usize = 20;
 
 /// Between two attempts at dropping the manifest: a schema changes in tens of milliseconds.
-const RETIRE_PAUSE: Duration = Duration::from_millis(50);
+const RETIRE_PAUSE: Duration = Duration::from_millis(100);
 
 /// What `lock` gives where it must be asked for again.
 const LOCK_LATER: i64 = 2;
@@ -277,16 +277,10 @@ impl<'a, L: Link> Script<'a, L> {
 
     /// Marks the namespace's load as complete, once whoever retires the manifest has put the namespace's entries back.
     pub(super) async fn mark_loaded(&mut self, namespace: &Namespace) -> Result<()> {
-        let (until, mut attempts) = (Instant::now() + PATIENCE, 1);
+        let until = Instant::now() + PATIENCE;
         loop {
             match self.try_mark_loaded(namespace).await {
-                Err(error)
-                    if self.dialect.retires_manifest
-                        && is_in_the_way(&error)
-                        && attempts < ATTEMPTS_MAX
-                        && Instant::now() < until =>
-                {
-                    attempts += 1;
+                Err(error) if self.dialect.retires_manifest && is_in_the_way(&error) && Instant::now() < until => {
                     tokio::time::sleep(RETIRE_PAUSE).await;
                 }
                 result => return result,
@@ -349,14 +343,13 @@ pub(crate) async fn clean<L: Link>(
     .await;
     let dropped = script.unlock(result).await?;
     // What was dropped must be told once, so that others who are in the way are waited for here.
-    let (until, mut attempts) = (Instant::now() + PATIENCE, 1);
+    let until = Instant::now() + PATIENCE;
     while dialect.retires_manifest
         && let Err(error) = script.retire_manifest_if_empty().await
     {
-        if !is_in_the_way(&error) || attempts == ATTEMPTS_MAX || Instant::now() > until {
+        if !is_in_the_way(&error) || Instant::now() > until {
             return Err(error);
         }
-        attempts += 1;
         tokio::time::sleep(RETIRE_PAUSE).await;
     }
     Ok(dropped)

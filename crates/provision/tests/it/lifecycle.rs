@@ -52,7 +52,9 @@ fn two_servers_of_a_kind_do_not_meet() {
         assert_eq!(home.instances().expect("readable").len(), 2);
         let instances = servers.each_ref().map(|server| server.instance().clone());
         // One's password does not open the other.
-        assert_refuses(&instances[0], &password(instances[1].url()));
+        if engine.has_password() {
+            assert_refuses(&instances[0], &password(instances[1].url()));
+        }
         let processes = instances.each_ref().map(Instance::processes);
         drop(servers);
         for (instance, processes) in instances.iter().zip(&processes) {
@@ -63,7 +65,7 @@ fn two_servers_of_a_kind_do_not_meet() {
 
 #[test]
 fn a_servers_password_is_wanted_and_shown_nowhere() {
-    for engine in installed() {
+    for engine in installed().into_iter().filter(|engine| engine.has_password()) {
         let (_folder, home) = home();
         let server = start(engine, &options(&home));
         let instance = server.instance();

@@ -115,8 +115,8 @@ fn settings_reach_the_server_but_cannot_open_it() {
     ]);
     for engine in installed() {
         let (_folder, home) = home();
-        let (name, value) = addresses[engine.name()];
-        let settings = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        let wanted = addresses.get(engine.name());
+        let settings = wanted.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let server = start(engine, &Options { settings, ..options(&home) });
         // What listens on all addresses would keep another loopback address's port from being taken.
         let other = TcpListener::bind(("127.0.0.2", server.port()));
