@@ -28,6 +28,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest answer that is read: `CLUSTER NODES` has about 150 bytes for each node.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
+/// More items than any of its lists has.
+const ITEMS_MAX: u64 = 1000;
 
 /// Gives the masters their slots and the replicas their masters, and waits until all of them know.
 ///
@@ -62,10 +64,11 @@ pub(crate) fn form(nodes: &[&Site]) -> Result<()> {
     }
     eventually("serve all slots", &mut clients, |client, number| {
         let is_served = client.ask(&["CLUSTER", "INFO"])?.contains("cluster_state:ok");
-        // All must see who is whose replica, or a client that asks one of them would not be told of it.
-        let replicas = client.ask(&["CLUSTER", "NODES"])?.lines().filter(|line| line.contains("slave")).count();
+        // All must tell clients of all others: of a replica they do once they have heard that its master's data reaches it.
+        let slots = client.ask(&["CLUSTER", "SLOTS"])?;
+        let are_told = names.iter().all(|name| slots.contains(name.as_str()));
         let is_linked = number < masters || client.ask(&["INFO", "replication"])?.contains("master_link_status:up");
-        Ok(is_served && is_linked && replicas == names.len() - masters)
+        Ok(is_served && is_linked && are_told)
     })
 }
 
@@ -137,7 +140,7 @@ impl Client {
         }
     }
 
-    /// A status, a number or a byte string; or what the server complains about.
+    /// A status, a number, a byte string, or an array of these with blanks between; or what the server complains about.
     fn answer(&mut self) -> io::Result<Result<String, String>> {
         let malformed = || io::Error::from(io::ErrorKind::InvalidData);
         let mut line = String::new();
@@ -156,6 +159,14 @@ impl Client {
                 self.0.read_exact(&mut bytes)?;
                 bytes.truncate(length as usize);
                 String::from_utf8(bytes).map(Ok).map_err(|_| malformed())
+            }
+            "*" => {
+                let count: u64 = rest.parse().map_err(|_| malformed())?;
+                if count > ITEMS_MAX {
+                    return Err(malformed());
+                }
+                let items = (0..count).map(|_| self.answer()).collect::<io::Result<Result<Vec<_>, _>>>()?;
+                Ok(items.map(|items| items.join(" ")))
             }
             _ => Err(malformed()),
         }
