@@ -135,12 +135,15 @@ fn a_program_killed_under_load_leaves_no_connection_and_no_server() {
     with_every_engine(|lab, engine| {
         let name = engine.name();
         let Some(server) = lab.server(name) else { return };
+        // Some servers are their own clients, on the same port.
+        let before = connections_to(server.port());
         let work = ["--sessions", "8", "--for", "60s", "--name", name, "--set", "records=200"];
         let mut child = lab.spawn(&[&["run", server.url()][..], &work].concat());
         await_load(lab, &mut child, server.port());
         child.kill().expect("our child");
         child.wait().expect("our child");
-        eventually("connections end", Duration::from_secs(2), || connections_to(server.port()) == 0);
+        let what = format!("connections to {name} end");
+        eventually(&what, Duration::from_secs(2), || connections_to(server.port()) <= before);
         let runs = lab.run(&["runs"]);
         assert!(runs.stdout.contains("interrupted") && !runs.stdout.contains("running"), "{name}: {runs:?}");
         let shown = lab.run(&["show", name]);

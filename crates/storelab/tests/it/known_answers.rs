@@ -51,7 +51,9 @@ fn check(lab: &Lab, engine: &str) {
         assert_eq!(accounting["succeeded"].as_u64(), Some(u64::from(rate) * 10), "{engine}: {accounting}");
         let seconds = |name: &str| record["total"]["latency_us"][name].as_f64().expect("a number") / 1e6;
         let answers = [("p90", 1.0), ("p99", 1.9), ("max", 2.0)].map(|(name, exact)| (name, seconds(name), exact));
-        if answers.iter().all(|(_, told, exact)| (told - exact).abs() <= 0.02 * exact) {
+        // Where in the stall the first arrival falls moves every answer by up to the time between two.
+        let spacing = 1.0 / f64::from(rate);
+        if answers.iter().all(|(_, told, exact)| (told - exact).abs() <= 0.02 * exact + spacing) {
             return;
         }
         told.push(answers);
