@@ -313,15 +313,20 @@ impl<'a> Manifest<'a> {
     /// What the manifest holds; nothing where there is none. It goes with its last entry, and another session may take that
     /// out between our look and our reading.
     async fn known(&self) -> Result<BTreeMap<String, Entry>> {
-        /// Whoever makes and drops it so often in a row keeps everybody from working.
-        const ATTEMPTS_MAX: usize = 5;
+        /// The schema tells of a table before it can be read and after it could be: for as long as a server takes to make or
+        /// drop one.
+        const ATTEMPTS_MAX: usize = 100;
+        const PAUSE: Duration = Duration::from_millis(50);
         let mut attempt = 1;
         loop {
             if !matches!(self.look().await?, Found::Manifest(_)) {
                 return Ok(BTreeMap::new());
             }
             match self.entries().await {
-                Err(error) if error.kind() == ErrorKind::Rejected && attempt < ATTEMPTS_MAX => attempt += 1,
+                Err(error) if error.kind() == ErrorKind::Rejected && attempt < ATTEMPTS_MAX => {
+                    attempt += 1;
+                    tokio::time::sleep(PAUSE).await;
+                }
                 result => return result,
             }
         }
