@@ -12,7 +12,9 @@ fn given_data_stays_with_its_password() {
     for engine in installed() {
         let (_folder, home) = home();
         // Not in the home, which servers that root starts could not reach.
+        // OceanBase takes what has `.tmp` anywhere in its path for a file of its own that was not finished.
         let data = tempfile::Builder::new()
+            .prefix("storelab-given-")
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .tempdir()
             .expect("a folder");
