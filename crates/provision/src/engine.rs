@@ -89,6 +89,15 @@ pub trait Engine: Sync {
         Vec::new()
     }
 
+    /// Whether it can work on a data folder of that path.
+    ///
+    /// # Errors
+    /// `Config`, with what is wrong with the path and what to do.
+    fn check_data(&self, path: &Path) -> Result<()> {
+        let _ = path;
+        Ok(())
+    }
+
     /// What brings an empty data folder into being: files in the instance's folder and commands that run to their end,
     /// in order. The files are removed afterwards.
     fn preparation(&self, site: &Site) -> Plan;

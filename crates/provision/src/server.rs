@@ -181,7 +181,10 @@ impl Server {
         let installation = engine.find(home)?;
         let user = User::for_servers();
         let data = options.data.as_deref().map(std::path::absolute).transpose().or_cannot(|| "use the data folder")?;
-        check_unused(home, data.as_deref())?;
+        if let Some(data) = &data {
+            engine.check_data(data)?;
+            check_unused(home, data)?;
+        }
         let temporary = std::env::temp_dir();
         let folder = tempfile::Builder::new()
             .prefix(&format!("{FOLDER_PREFIX}{}-", engine.name()))
@@ -510,8 +513,7 @@ fn check(options: &Options) -> Result<()> {
 }
 
 /// Refuses a given data folder that another running server works on.
-fn check_unused(home: &Home, data: Option<&Path>) -> Result<()> {
-    let Some(data) = data else { return Ok(()) };
+fn check_unused(home: &Home, data: &Path) -> Result<()> {
     match home.instances()?.iter().find(|other| other.data() == Some(data)) {
         None => Ok(()),
         Some(other) => Err(Error::new(ErrorKind::InUse, format!("`{}` works on {}", other.name(), data.display()))

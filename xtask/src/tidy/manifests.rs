@@ -265,12 +265,12 @@ mod tests {
             (
                 "runner",
                 "[dependencies]\nanyhow.workspace = true",
-                Some("which only `instructions` and `peers` and `storelab` and `xtask` may know"),
+                Some("which only `floors` and `instructions` and `peers` and `storelab` and `xtask` may know"),
             ),
             (
                 "runner",
                 "[dependencies]\nrusqlite = { workspace = true }",
-                Some("only `drivers` and `peers` and `results` may know"),
+                Some("only `drivers` and `floors` and `peers` and `results` may know"),
             ),
             ("results", "[dependencies]\nrusqlite = { workspace = true }", None),
             ("experiment", "[dependencies]\naxum.workspace = true", Some("only `server` may know")),

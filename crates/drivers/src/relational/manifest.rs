@@ -13,12 +13,11 @@ use super::{Dialect, Link, RowBuffer};
 /// The manifest's table.
 const TABLE: &str = "storelab_manifest";
 
-/// How long and how often something is tried again that others are in the way of: a minute is what one of them may take.
+/// How long something is tried again that others are in the way of: a minute is what one of them may take.
 const PATIENCE: Duration = Duration::from_mins(1);
-const ATTEMPTS_MAX: usize = 20;
 
-/// Between two attempts at dropping the manifest: a schema changes in tens of milliseconds.
-const RETIRE_PAUSE: Duration = Duration::from_millis(100);
+/// Between two attempts at it: a schema changes in tens of milliseconds.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What `lock` gives where it must be asked for again.
 const LOCK_LATER: i64 = 2;
@@ -70,12 +69,12 @@ impl<'a, L: Link> Script<'a, L> {
 
     /// Runs one statement, again where another session was in the way and time is left.
     pub(super) async fn run_again(&mut self, text: &str) -> Result<()> {
-        let (until, mut attempts) = (Instant::now() + PATIENCE, 1);
+        let until = Instant::now() + PATIENCE;
         while let Err(error) = self.run(text, &[]).await {
-            if error.kind() != ErrorKind::Conflict || attempts == ATTEMPTS_MAX || Instant::now() > until {
+            if error.kind() != ErrorKind::Conflict || Instant::now() > until {
                 return Err(error);
             }
-            attempts += 1;
+            tokio::time::sleep(PAUSE).await;
         }
         Ok(())
     }
@@ -275,17 +274,24 @@ impl<'a, L: Link> Script<'a, L> {
         Ok(seen[0] == seen[1])
     }
 
-    /// Marks the namespace's load as complete, once whoever retires the manifest has put the namespace's entries back.
+    /// Marks the namespace's load as complete, once nobody is in the way, and where somebody retires the manifest once the
+    /// namespace's entries have been put back.
     pub(super) async fn mark_loaded(&mut self, namespace: &Namespace) -> Result<()> {
         let until = Instant::now() + PATIENCE;
         loop {
             match self.try_mark_loaded(namespace).await {
-                Err(error) if self.dialect.retires_manifest && is_in_the_way(&error) && Instant::now() < until => {
-                    tokio::time::sleep(RETIRE_PAUSE).await;
+                Err(error) if self.is_in_the_way(&error) && Instant::now() < until => {
+                    tokio::time::sleep(PAUSE).await;
                 }
                 result => return result,
             }
         }
+    }
+
+    /// Whether others are making, retiring or changing the manifest at this moment.
+    fn is_in_the_way(&self, error: &Error) -> bool {
+        let gone = || error.kind() == ErrorKind::Rejected && error.to_string().contains(TABLE);
+        error.kind() == ErrorKind::Conflict || self.dialect.retires_manifest && gone()
     }
 
     async fn try_mark_loaded(&mut self, namespace: &Namespace) -> Result<()> {
@@ -299,11 +305,6 @@ impl<'a, L: Link> Script<'a, L> {
         }
         Ok(())
     }
-}
-
-/// Whether others are making, retiring or changing the manifest at this moment.
-fn is_in_the_way(error: &Error) -> bool {
-    error.kind() == ErrorKind::Conflict || error.kind() == ErrorKind::Rejected && error.to_string().contains(TABLE)
 }
 
 /// The manifest is a table that others can write to; what it names must still be a name of ours.
@@ -347,10 +348,10 @@ pub(crate) async fn clean<L: Link>(
     while dialect.retires_manifest
         && let Err(error) = script.retire_manifest_if_empty().await
     {
-        if !is_in_the_way(&error) || Instant::now() > until {
+        if !script.is_in_the_way(&error) || Instant::now() > until {
             return Err(error);
         }
-        tokio::time::sleep(RETIRE_PAUSE).await;
+        tokio::time::sleep(PAUSE).await;
     }
     Ok(dropped)
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::engine::{ACCOUNT, Engine, Invocation, Plan, Site};
@@ -24,6 +25,9 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("memory_limit", "1G"),
     ("open_cursors", "65535"),
 ];
+
+/// What its own files have in their names until they are complete.
+const UNFINISHED: &[u8] = b".tmp";
 
 /// How long it may think about one statement about its users.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -66,6 +70,16 @@ impl Engine for OceanBase {
 
     fn programs(&self) -> &'static [&'static str] {
         &["seekdb"]
+    }
+
+    fn check_data(&self, path: &Path) -> Result<()> {
+        // It would make the data, and not find it again.
+        if path.as_os_str().as_encoded_bytes().windows(UNFINISHED.len()).any(|part| part == UNFINISHED) {
+            let text = format!("OceanBase takes all of {} for files that were not finished", path.display());
+            let hint = "give it a data folder whose path has no `.tmp` in it";
+            return Err(Error::new(ErrorKind::Config, text).with_hint(hint));
+        }
+        Ok(())
     }
 
     fn preparation(&self, _site: &Site) -> Plan {

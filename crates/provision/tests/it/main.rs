@@ -18,11 +18,27 @@ use tempfile::TempDir;
 /// Longer than anything here takes on a busy machine; only a failure waits this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A home of one test's own.
-fn home() -> (TempDir, Home) {
+/// A home of one test's own. What still runs there when the test ends, because it failed, is stopped.
+fn home() -> (Guard, Home) {
     let folder = tempfile::tempdir().expect("a folder");
     let home = Home::at(folder.path());
-    (folder, home)
+    (Guard { home: home.clone(), _folder: folder }, home)
+}
+
+/// Leaves nothing of a test behind, however it ends.
+struct Guard {
+    home: Home,
+    _folder: TempDir,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        for instance in self.home.instances().unwrap_or_default() {
+            if let Err(error) = instance.stop() {
+                assert!(std::thread::panicking(), "{}: {error}", instance.name());
+            }
+        }
+    }
 }
 
 fn options(home: &Home) -> Options {

@@ -12,7 +12,7 @@ fn given_data_stays_with_its_password() {
     for engine in installed() {
         let (_folder, home) = home();
         // Not in the home, which servers that root starts could not reach.
-        // OceanBase takes what has `.tmp` anywhere in its path for a file of its own that was not finished.
+        // OceanBase would refuse a folder with `.tmp` in its name.
         let data = tempfile::Builder::new()
             .prefix("storelab-given-")
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
@@ -46,6 +46,20 @@ fn given_data_stays_with_its_password() {
             assert_eq!(refused.kind(), ErrorKind::Config, "{refused}");
         }
     }
+}
+
+#[test]
+fn data_where_an_engine_would_not_find_it_again_is_refused() {
+    let Ok(engine) = engine("oceanbase") else { return };
+    let (_folder, home) = home();
+    if !is_installed(engine, &home) {
+        return;
+    }
+    let parent = tempfile::tempdir().expect("a folder");
+    let data = parent.path().join("a.tmp-b");
+    let refused = Server::start(engine, &Options { data: Some(data.clone()), ..options(&home) }).expect_err("`.tmp`");
+    assert_eq!((refused.kind(), refused.hint().is_some()), (ErrorKind::Config, true), "{refused}");
+    assert!(!data.exists(), "nothing was made");
 }
 
 #[test]
