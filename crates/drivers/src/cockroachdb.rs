@@ -1,7 +1,7 @@
 //! `CockroachDB`: a product of `PostgreSQL`'s protocol with a dialect, options and counters of its own.
 //!
 //! Isolation is always serializable, so a transaction that met another one ends as a conflict (40001), which whoever asked
-//! tries again. There are no advisory locks: the manifest changes in one serializable transaction, of which two at the same
+//! tries again, or the driver with `retries`. There are no advisory locks: the manifest changes in one serializable transaction, of which two at the same
 //! time cannot both succeed.
 
 use std::ops::RangeInclusive;
@@ -28,6 +28,12 @@ const HASH_OPTION: TargetOption = TargetOption {
 const INSERT_OPTION: TargetOption = TargetOption {
     name: "insert",
     summary: "insert (a key that exists is an error) or upsert (it is overwritten, and nothing is read first)",
+};
+
+const RETRIES_OPTION: TargetOption = TargetOption {
+    name: "retries",
+    summary: "how often the operation transaction is begun anew where another one was in its way (40001), within its \
+              time, 0 to 100; 0",
 };
 
 /// All of [`OPERATIONS`] but `fulltext`.
@@ -67,6 +73,7 @@ pub(crate) static COCKROACHDB: Product = Product {
         INSERT_OPTION,
         BALANCE_OPTION,
         NODES_OPTION,
+        RETRIES_OPTION,
         SERVER_OPTION,
         SSL_OPTION,
         STATEMENT_TIMEOUT_OPTION,
@@ -79,11 +86,11 @@ pub(crate) static COCKROACHDB: Product = Product {
     session: &[("default_int_size", "4")],
     database_exists: Some("SELECT 1 FROM [SHOW DATABASES] WHERE database_name = current_database()"),
     quirks: &[
-        "Isolation is always serializable: a transaction that met another one ends as `conflict` (40001), and a reader waits \
-         for whoever writes the row.",
+        "Isolation is always serializable: a transaction that met another one ends as `conflict` (40001), unless `retries` \
+         lets it begin anew, and a reader waits for whoever writes the row.",
         "Sessions begin at the listed nodes in turn; counters are the sums of those nodes'.",
         "`as_of` reads the past: a read may miss what the same run inserted, so it is for workloads that insert nothing.",
-        "No full-text search, and no advisory lock: the manifest changes in one transaction, tried again for 30 s.",
+        "No full-text search, and no advisory lock: the manifest changes in one transaction, tried again for a minute.",
     ],
     load: "",
     settings: &[
@@ -112,6 +119,8 @@ const AGE_MAX: Duration = Duration::from_mins(1);
 /// Buckets of a hash-sharded key, as the server takes them.
 const BUCKETS: RangeInclusive<u32> = 2..=2048;
 
+const RETRIES_MAX: u32 = 100;
+
 /// What the URL parameters mean that are this product's own.
 fn choices(target: &Target) -> Result<Choices> {
     let mut choices = Choices::default();
@@ -129,6 +138,13 @@ fn choices(target: &Target) -> Result<Choices> {
         }
         choices.record_key = format!(" USING HASH WITH (bucket_count = {buckets})");
         choices.record_column = Some(format!("crdb_internal_{RECORD_KEY}_shard_{buckets}"));
+    }
+    if let Some(retries) = target.option_parsed::<u32>(RETRIES_OPTION.name)? {
+        if retries > RETRIES_MAX {
+            return Err(Error::config(format!("the target's `retries={retries}` is more than anybody waits for"))
+                .with_hint(format!("use 0 to {RETRIES_MAX}")));
+        }
+        choices.retries = retries;
     }
     choices.insert = match target.option(INSERT_OPTION.name) {
         None | Some("insert") => None,
@@ -229,6 +245,7 @@ mod tests {
             (sharded.record_column.as_deref(), sharded.insert),
             (Some("crdb_internal_ycsb_key_shard_8"), Some("UPSERT"))
         );
+        assert_eq!((choices("").expect("valid").retries, choices("retries=3").expect("valid").retries), (0, 3));
         for bad in [
             "as_of=5s",
             "as_of=-5",
@@ -241,6 +258,8 @@ mod tests {
             "hash_sharded=2049",
             "hash_sharded=x",
             "insert=replace",
+            "retries=101",
+            "retries=-1",
         ] {
             assert_eq!(choices(bad).expect_err(bad).kind(), ErrorKind::Config);
         }

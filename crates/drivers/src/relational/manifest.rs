@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Between two attempts at it: a schema changes in tens of milliseconds.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// After how long a manifest that is being dropped is taken for one whose dropper died.
+const ABANDONED_AFTER: Duration = Duration::from_secs(20);
+
 /// What `lock` gives where it must be asked for again.
 const LOCK_LATER: i64 = 2;
 
@@ -177,8 +180,13 @@ impl<'a, L: Link> Script<'a, L> {
 
     /// Drops an empty manifest where dropping does not wait for those who are writing to it. Renaming does: once that has
     /// ended nobody can write to it any more, and what had been written until then is seen and put back. Outside of the lock.
-    async fn retire_manifest_if_empty(&mut self) -> Result<()> {
+    /// One at a time: several that change the same table would wait for one another until their leases of it end, minutes
+    /// later.
+    async fn retire_manifest_if_empty(&mut self, others_died: bool) -> Result<()> {
         if self.exists(RETIRED).await? {
+            if !others_died {
+                return Err(Error::new(ErrorKind::Conflict, "another process is dropping the manifest"));
+            }
             self.put_back().await?;
         }
         let is_empty = format!("SELECT name FROM {TABLE} LIMIT 1");
@@ -344,11 +352,11 @@ pub(crate) async fn clean<L: Link>(
     .await;
     let dropped = script.unlock(result).await?;
     // What was dropped must be told once, so that others who are in the way are waited for here.
-    let until = Instant::now() + PATIENCE;
+    let began = Instant::now();
     while dialect.retires_manifest
-        && let Err(error) = script.retire_manifest_if_empty().await
+        && let Err(error) = script.retire_manifest_if_empty(began.elapsed() > ABANDONED_AFTER).await
     {
-        if !script.is_in_the_way(&error) || Instant::now() > until {
+        if !script.is_in_the_way(&error) || began.elapsed() > PATIENCE {
             return Err(error);
         }
         tokio::time::sleep(PAUSE).await;

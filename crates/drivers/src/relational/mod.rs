@@ -91,6 +91,8 @@ pub(crate) struct Choices {
     pub(crate) record_column: Option<String>,
     /// What adds a record in place of `INSERT`.
     pub(crate) insert: Option<&'static str>,
+    /// How often the operation `transaction` is begun anew where another session was in its way.
+    pub(crate) retries: u32,
 }
 
 /// What a session's prepared statements are: the planned ones of its dataset, then those of the SQL face.
@@ -249,7 +251,7 @@ pub(crate) struct Worker<S> {
 impl<S: Statements> Worker<S> {
     /// A worker on a connection.
     pub(crate) fn new(plan: Rc<Plan>, statements: S) -> Self {
-        let scratch = operations::Scratch::new(plan.dialect);
+        let scratch = operations::Scratch::new(plan.dialect, plan.choices.retries);
         Self { plan, statements, scratch }
     }
 }

@@ -1,6 +1,6 @@
 //! The operations of SQL stores, each of which verifies what it read against [`Contents`].
 
-use store::{Effect, Error, Operation, Result, Value};
+use store::{Effect, Error, ErrorKind, Operation, Result, Value};
 
 use super::{Dialect, RowBuffer, Statements, in_namespace};
 use crate::contents::{AMOUNT_MAX, BALANCE, Contents};
@@ -53,13 +53,15 @@ pub(crate) struct Scratch {
     /// How often the dialect's full-text query has its word as a parameter: once or twice.
     fulltext_parameters: usize,
     operations: &'static [Operation],
+    /// How often a transaction is begun anew.
+    retries: u32,
 }
 
 impl Scratch {
-    /// Empty buffers for statements of that dialect.
-    pub(super) fn new(dialect: &Dialect) -> Self {
+    /// Empty buffers for statements of that dialect, and for transactions that are begun anew so often.
+    pub(super) fn new(dialect: &Dialect, retries: u32) -> Self {
         let fulltext_parameters = dialect.fulltext_parameters.clamp(1, 2);
-        Self { text: String::new(), fulltext_parameters, operations: dialect.operations }
+        Self { text: String::new(), fulltext_parameters, operations: dialect.operations, retries }
     }
 }
 
@@ -133,7 +135,18 @@ pub(super) async fn run<S: Statements>(
         "window" => window(contents, statements, row, rows, scratch).await,
         "json" => json(contents, statements, row, rows, scratch).await,
         "fulltext" => fulltext(contents, statements, row, rows, scratch).await,
-        "transaction" => transaction(contents, statements, row, rows).await,
+        "transaction" => {
+            let mut retries = scratch.retries;
+            loop {
+                let result = transaction(contents, statements, row, rows).await;
+                let is_conflict = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Conflict);
+                if !is_conflict || retries == 0 || statements.is_broken() {
+                    break result;
+                }
+                retries -= 1;
+                rows.clear();
+            }
+        }
         _ => Err(Error::bug(format!("there is no operation {operation}"))),
     }
 }
@@ -373,4 +386,75 @@ fn shown(value: Value<'_>) -> String {
     /// Enough to recognise it.
     const CHARACTERS_MAX: usize = 60;
     format!("{value:?}").chars().take(CHARACTERS_MAX).collect()
+}
+
+#[cfg(all(test, feature = "cockroachdb"))]
+mod tests {
+    use store::{DataSize, Namespace, OperationRows, StatementId};
+
+    use super::*;
+
+    /// A server of accounts whose first commits end in conflicts.
+    struct Contended {
+        conflicts: u32,
+        begun: u32,
+        row: u64,
+        contents: Contents,
+    }
+
+    impl Statements for Contended {
+        async fn query(&mut self, statement: usize, _: &[Value<'_>], rows: &mut RowBuffer) -> Result<u64> {
+            if statement != BALANCES {
+                return Ok(1);
+            }
+            for account in self.contents.accounts(self.row) {
+                rows.begin_row();
+                rows.push(Value::Integer(account));
+                rows.push(Value::Integer(BALANCE));
+            }
+            Ok(2)
+        }
+
+        async fn prepare(&mut self, _: &str) -> Result<StatementId> {
+            Err(Error::bug("nobody prepares here"))
+        }
+
+        async fn begin(&mut self) -> Result<()> {
+            self.begun += 1;
+            Ok(())
+        }
+
+        async fn commit(&mut self) -> Result<()> {
+            if self.begun > self.conflicts { Ok(()) } else { Err(Error::new(ErrorKind::Conflict, "restart")) }
+        }
+
+        async fn rollback(&mut self) -> Result<()> {
+            Ok(())
+        }
+
+        fn is_broken(&self) -> bool {
+            false
+        }
+    }
+
+    #[tokio::test]
+    async fn a_transaction_is_begun_anew_as_often_as_the_target_says() {
+        let namespace = Namespace::new("n").expect("a name");
+        let rows = OperationRows { namespace, rows: 10, size: DataSize::Small, seed: 1 };
+        let dialect = crate::cockroachdb::COCKROACHDB.dialect;
+        let mut places = 0..u16::MAX;
+        let place = places.find(|place| dialect.operations[usize::from(*place)].name == "transaction").expect("there");
+        for (conflicts, retries, expect, begun) in [
+            (0, 0, Ok(2), 1),
+            (1, 0, Err(ErrorKind::Conflict), 1),
+            (2, 2, Ok(2), 3),
+            (3, 2, Err(ErrorKind::Conflict), 3),
+        ] {
+            let contents = Contents::new(&rows);
+            let mut statements = Contended { conflicts, begun: 0, row: 7, contents: Contents::new(&rows) };
+            let mut scratch = Scratch::new(dialect, retries);
+            let result = run(&contents, &mut statements, place, 7, &mut RowBuffer::default(), &mut scratch).await;
+            assert_eq!((result.map_err(|error| error.kind()), statements.begun), (expect, begun));
+        }
+    }
 }
