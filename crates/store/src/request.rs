@@ -142,7 +142,7 @@ pub enum Request<'a> {
     Begin,
     /// Commit it.
     Commit,
-    /// Roll it back.
+    /// Roll it back. Nothing happens where there is none: what was refused at its end may have ended it.
     Rollback,
 }
 

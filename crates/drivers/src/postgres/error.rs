@@ -61,6 +61,11 @@ impl ServerError {
             .with_hint("look into the server's log for why it did so")
     }
 
+    /// Whether it says that there is no transaction to be ended. `CockroachDB` has no code of its own for it.
+    pub(super) fn is_of_no_transaction(&self) -> bool {
+        self.code == "25P01" || self.message == "there is no transaction in progress"
+    }
+
     /// What to tell where a connection is refused with it.
     pub(super) fn into_refusal(self) -> Error {
         // A setting in the start-up message that does not exist or cannot have that value.

@@ -102,7 +102,7 @@ impl LaneStatements {
         .await
     }
 
-    async fn transaction(&self, text: &str) -> Result<()> {
+    async fn transaction(&self, text: &'static str) -> Result<()> {
         self.turn().await;
         {
             let mut shared = self.shared.borrow_mut();

@@ -71,9 +71,9 @@ enum Sending {
         number: usize,
         parses: bool,
     },
-    /// Begins or ends a transaction.
+    /// Begins or ends a transaction: one of the texts below.
     Transaction {
-        commits: bool,
+        text: &'static str,
     },
 }
 
@@ -84,7 +84,7 @@ impl Shared {
     }
 
     /// Appends what begins or ends a transaction of a lane.
-    pub(super) fn send_transaction(&mut self, lane: usize, text: &str) {
+    pub(super) fn send_transaction(&mut self, lane: usize, text: &'static str) {
         self.transaction(Owner::Lane(lane), text);
     }
 
@@ -94,9 +94,9 @@ impl Shared {
         Ok(())
     }
 
-    fn transaction(&mut self, owner: Owner, text: &str) {
+    fn transaction(&mut self, owner: Owner, text: &'static str) {
         message::query(self.connection.out(), text);
-        self.queue.push_back(Sent { owner, work: Sending::Transaction { commits: text == COMMIT } });
+        self.queue.push_back(Sent { owner, work: Sending::Transaction { text } });
     }
 
     /// Takes the first answer: shows it to the caller, or keeps it for the lane whose it is.
@@ -105,7 +105,7 @@ impl Shared {
         let Sent { owner, work } = *self.queue.front().ok_or(OutOfStep)?;
         let bytes = self.connection.buffered().get(..answer.length).ok_or(OutOfStep)?;
         let result = match work {
-            Sending::Transaction { commits } => transaction_result(bytes, commits)?,
+            Sending::Transaction { text } => transaction_result(bytes, text)?,
             Sending::Statement { number, parses } => match owner {
                 Owner::Caller { token, shape } => {
                     let mut is_first = true;
@@ -147,11 +147,13 @@ pub(super) const BEGIN: &str = "BEGIN";
 pub(super) const COMMIT: &str = "COMMIT";
 pub(super) const ROLLBACK: &str = "ROLLBACK";
 
-fn transaction_result(bytes: &[u8], commits: bool) -> Result<Result<u64>, OutOfStep> {
+fn transaction_result(bytes: &[u8], text: &str) -> Result<Result<u64>, OutOfStep> {
     let answered = Answered::read(&mut Statement::default(), bytes, |_, _| Ok(()))?;
     Ok(match answered.error {
+        // A commit that failed has ended it on some products, which then refuse what others only warn of.
+        Some(error) if text == ROLLBACK && error.is_of_no_transaction() => Ok(0),
         Some(error) => Err(error.into_error()),
-        None if commits && answered.is_rolled_back => {
+        None if text == COMMIT && answered.is_rolled_back => {
             Err(Error::rejected("the transaction was rolled back instead of committed: a statement in it had failed"))
         }
         None => Ok(0),

@@ -267,6 +267,7 @@ async fn rollback(lab: &Lab) {
             assert_eq!(table.ids(session).await, [1, 2], "round {round}");
         }
     }
+    assert_eq!(rows_of(writer.as_mut(), Request::Rollback).await, 0, "there is nothing to roll back");
     drop((writer, reader));
     table.drop().await;
 }
