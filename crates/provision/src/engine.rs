@@ -296,12 +296,14 @@ pub struct Certificates<'a> {
 }
 
 /// What makes a server encrypt.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Encryption {
     /// Settings of it.
     pub settings: Vec<(&'static str, String)>,
     /// Whether it encrypts on a port of its own, the one that it was offered.
     pub has_own_port: bool,
+    /// Where it makes its certificate by itself: the file below the instance's folder that holds whose certificate it is.
+    pub authority: Option<&'static str>,
 }
 
 /// Files to write, then commands to run.

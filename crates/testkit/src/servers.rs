@@ -74,7 +74,8 @@ pub(crate) fn encrypted_url(engine: &'static dyn Engine) -> Result<(String, Stri
     let encryption = encryption.expect("targets go this way where their engine can");
     let settings: Vec<_> = encryption.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let server = with_settings(engine, &settings)?;
-    let certificate = files.certificate.display();
+    let authority = encryption.authority.map(|path| server.instance().folder().join(path));
+    let certificate = authority.as_ref().unwrap_or(&files.certificate).display();
     let own_port = encryption.has_own_port.then(|| port.to_string());
     let mark = if server.url().contains('?') { '&' } else { '?' };
     let mut url = format!("{}{mark}tls=verify&tls_ca={certificate}", server.url());

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::engine::{ACCOUNT, Engine, Invocation, Plan, Site};
+use crate::engine::{ACCOUNT, Certificates, Encryption, Engine, Invocation, Plan, Site};
 use crate::error::IoContext;
 use crate::origin::{Download, Effort, Origin, Tool};
 use crate::{Error, ErrorKind, Result, Workshop, probe};
@@ -96,6 +96,11 @@ impl Engine for CockroachDb {
 
     fn nodes(&self) -> RangeInclusive<usize> {
         1..=NODES_MAX
+    }
+
+    fn encryption(&self, _certificates: &Certificates<'_>) -> Option<Encryption> {
+        // It always can: its nodes know each other by certificates.
+        Some(Encryption { authority: Some("data/certs/ca.crt"), ..Encryption::default() })
     }
 
     fn preparation(&self, site: &Site) -> Plan {

@@ -82,7 +82,11 @@ impl Engine for DynamoDb {
     fn encryption(&self, certificates: &Certificates<'_>) -> Option<Encryption> {
         let Certificates { certificate, key, port, .. } = certificates;
         let values = [port.to_string(), certificate.display().to_string(), key.display().to_string()];
-        Some(Encryption { settings: TLS_SETTINGS.into_iter().zip(values).collect(), has_own_port: true })
+        Some(Encryption {
+            settings: TLS_SETTINGS.into_iter().zip(values).collect(),
+            has_own_port: true,
+            ..Encryption::default()
+        })
     }
 
     fn preparation(&self, _site: &Site) -> Plan {

@@ -50,7 +50,7 @@ impl Engine for MariaDb {
 
     fn encryption(&self, certificates: &Certificates<'_>) -> Option<Encryption> {
         let [certificate, key] = [certificates.certificate, certificates.key].map(|path| path.display().to_string());
-        Some(Encryption { settings: vec![("ssl-cert", certificate), ("ssl-key", key)], has_own_port: false })
+        Some(Encryption { settings: vec![("ssl-cert", certificate), ("ssl-key", key)], ..Encryption::default() })
     }
 
     fn preparation(&self, site: &Site) -> Plan {

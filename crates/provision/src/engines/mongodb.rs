@@ -105,7 +105,7 @@ impl Engine for MongoDb {
             ("tlsCAFile", certificate),
             ("tlsAllowConnectionsWithoutCertificates", String::new()),
         ];
-        Some(Encryption { settings, has_own_port: false })
+        Some(Encryption { settings, ..Encryption::default() })
     }
 
     fn preparation(&self, _site: &Site) -> Plan {

@@ -78,7 +78,7 @@ impl Engine for Postgres {
     fn encryption(&self, certificates: &Certificates<'_>) -> Option<Encryption> {
         let [certificate, key] = [certificates.certificate, certificates.key].map(|path| path.display().to_string());
         let settings = vec![("ssl", "on".to_owned()), ("ssl_cert_file", certificate), ("ssl_key_file", key)];
-        Some(Encryption { settings, has_own_port: false })
+        Some(Encryption { settings, ..Encryption::default() })
     }
 
     fn preparation(&self, site: &Site) -> Plan {

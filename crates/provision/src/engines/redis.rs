@@ -84,7 +84,7 @@ impl Engine for Redis {
             ("tls-key-file", key),
             ("tls-auth-clients", "no".to_owned()),
         ];
-        Some(Encryption { settings, has_own_port: true })
+        Some(Encryption { settings, has_own_port: true, ..Encryption::default() })
     }
 
     fn preparation(&self, _site: &Site) -> Plan {

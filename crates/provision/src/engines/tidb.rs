@@ -73,7 +73,7 @@ impl Engine for TiDb {
     fn encryption(&self, certificates: &Certificates<'_>) -> Option<Encryption> {
         let [certificate, key] = [certificates.certificate, certificates.key].map(|path| path.display().to_string());
         let settings = vec![("security.ssl-cert", certificate), ("security.ssl-key", key)];
-        Some(Encryption { settings, has_own_port: false })
+        Some(Encryption { settings, ..Encryption::default() })
     }
 
     fn preparation(&self, _site: &Site) -> Plan {

@@ -50,7 +50,7 @@ impl Lab {
     /// On the target's shared database, or in a database of its own.
     pub(crate) async fn open(driver: &'static dyn Driver, target: &TestTarget, url: &str, alone: bool) -> Self {
         let url = if alone { own_database(driver, target, url).await } else { url.to_owned() };
-        let store = connect(&url).await.expect("the target can be reached");
+        let store = connect(&patient(driver, &url)).await.expect("the target can be reached");
         let mut clear_url = target.clear_url().expect("it was reached");
         if alone && let Ok(mut clear) = url::Url::parse(&clear_url) {
             let own = url::Url::parse(&url).expect("it was reached by it");
@@ -207,6 +207,18 @@ pub(crate) async fn patiently(session: &mut dyn Session, request: &Request<'_>) 
             Err(error) if error.kind() == ErrorKind::Conflict && conflicts < CONFLICTS_MAX => conflicts += 1,
             result => return result.map(|outcome| outcome.rows),
         }
+    }
+}
+
+/// The URL with more time for connecting than users want to give: many servers share this machine with the trials.
+fn patient(driver: &dyn Driver, url: &str) -> String {
+    const OPTION: &str = "connect_timeout";
+    match url::Url::parse(url) {
+        Ok(mut patient) if driver.options().iter().any(|option| option.name == OPTION) => {
+            patient.query_pairs_mut().append_pair(OPTION, "60");
+            patient.into()
+        }
+        _ => url.to_owned(),
     }
 }
 
