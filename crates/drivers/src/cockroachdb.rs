@@ -190,7 +190,7 @@ static DIALECT: Dialect = Dialect {
     operations: &WITHOUT_FULLTEXT,
     placeholder: Placeholder::Dollar,
     lock: "BEGIN",
-    retires_manifest: true,
+    is_current: "tableoid = to_regclass('{table}')::oid",
     unlock: "COMMIT",
     // By name alone: a look through the whole catalogue meets whoever changes anything in it.
     object_exists: "SELECT name FROM (SELECT to_regclass(?)::text AS name) WHERE name IS NOT NULL",

@@ -46,7 +46,7 @@ static DIALECT: Dialect = Dialect {
     operations: OPERATIONS,
     placeholder: Placeholder::Question,
     lock: "BEGIN IMMEDIATE",
-    retires_manifest: false,
+    is_current: "",
     unlock: "COMMIT",
     object_exists: "SELECT name FROM sqlite_master WHERE name = ?",
     columns_of: "SELECT name FROM pragma_table_info(?)",

@@ -151,7 +151,7 @@ const BASE: Dialect = Dialect {
     operations: OPERATIONS,
     placeholder: Placeholder::Question,
     lock: "SELECT GET_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32)), 10)",
-    retires_manifest: false,
+    is_current: "",
     unlock: "SELECT RELEASE_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32)))",
     object_exists: "SELECT table_name FROM information_schema.tables \
         WHERE table_schema = DATABASE() AND table_name = ?",
@@ -214,7 +214,7 @@ static OCEANBASE: Dialect = Dialect {
         UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) numbers \
         WHERE COALESCE(IS_USED_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32), '_', n)), CONNECTION_ID()) \
         IN (SELECT id FROM information_schema.processlist)), 2) = 1, 1, 2)",
-    retires_manifest: false,
+    is_current: "",
     unlock: "SELECT RELEASE_ALL_LOCKS()",
     ..BASE
 };

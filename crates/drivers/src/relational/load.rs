@@ -94,9 +94,18 @@ pub(crate) async fn create_as<L: Link>(
     dataset: &Dataset,
 ) -> Result<()> {
     let mut script = Script::new(link, dialect);
+    let objects = objects(dialect, dataset);
     script.lock().await?;
+    let mut result = script.claim(dataset, &objects).await;
+    if !dialect.is_current.is_empty() {
+        // Nothing is made before it is certain that the claim was not dropped with the manifest.
+        script.unlock(result).await?;
+        script.check_claimed(dataset, &objects).await?;
+        script.lock().await?;
+        result = script.check_claimed(dataset, &objects).await;
+    }
     let result = async {
-        script.claim(dataset, &objects(dialect, dataset)).await?;
+        result?;
         for text in create_tables(dialect, choices, dataset) {
             script.run(&text, &[]).await?;
         }
@@ -138,11 +147,11 @@ pub(crate) async fn finish<L: Link>(link: &mut L, dialect: &'static Dialect, dat
     let mut script = Script::new(link, dialect);
     let namespace = dataset.namespace();
     for text in create_indexes(dialect, dataset) {
-        script.run_again(&text).await?;
+        script.run_again(&text, &[]).await?;
     }
     let has_statistics = !dialect.analyze.is_empty();
     for object in objects(dialect, dataset).iter().filter(|object| has_statistics && object.kind == KIND_TABLE) {
-        script.run_again(&dialect.analyze.replace("{table}", &object.name)).await?;
+        script.run_again(&dialect.analyze.replace("{table}", &object.name), &[]).await?;
     }
     script.mark_loaded(namespace).await
 }

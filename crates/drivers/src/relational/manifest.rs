@@ -3,7 +3,6 @@
 //! An entry is written before its object is created, so that nothing of ours is ever without one, and clean-up drops
 //! only what has an entry. A table of the manifest's name that has not our columns belongs to somebody else.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use store::{Dataset, Error, ErrorKind, LoadState, Namespace, OwnedObject, Result, Value};
@@ -19,14 +18,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Between two attempts at it: a schema changes in tens of milliseconds.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// After how long a manifest that is being dropped is taken for one whose dropper died.
-const ABANDONED_AFTER: Duration = Duration::from_secs(20);
-
 /// What `lock` gives where it must be asked for again.
 const LOCK_LATER: i64 = 2;
-
-/// What it is called while it is being dropped, where dropping it at once would take along what others are writing to it.
-const RETIRED: &str = "storelab_manifest_retired";
 
 /// Its columns in the order in which they are created.
 const COLUMNS: [&str; 6] = ["namespace", "kind", "name", "fingerprint", "state", "created_at"];
@@ -71,9 +64,9 @@ impl<'a, L: Link> Script<'a, L> {
     }
 
     /// Runs one statement, again where another session was in the way and time is left.
-    pub(super) async fn run_again(&mut self, text: &str) -> Result<()> {
+    pub(super) async fn run_again(&mut self, text: &str, parameters: &[&str]) -> Result<()> {
         let until = Instant::now() + PATIENCE;
-        while let Err(error) = self.run(text, &[]).await {
+        while let Err(error) = self.run(text, parameters).await {
             if error.kind() != ErrorKind::Conflict || Instant::now() > until {
                 return Err(error);
             }
@@ -91,7 +84,7 @@ impl<'a, L: Link> Script<'a, L> {
         let until = Instant::now() + PATIENCE;
         loop {
             // Where many want it at once, some products answer so before the lock's own time is over.
-            self.run_again(self.dialect.lock).await?;
+            self.run_again(self.dialect.lock, &[]).await?;
             if self.rows.is_empty() || self.rows.value(0, 0) == Value::Integer(1) {
                 return Ok(());
             }
@@ -128,33 +121,18 @@ impl<'a, L: Link> Script<'a, L> {
     }
 
     async fn entries(&mut self) -> Result<Vec<Entry>> {
-        let mut entries: BTreeMap<(String, String), Entry> = BTreeMap::new();
-        for table in self.tables().await? {
-            let text = format!("SELECT namespace, kind, name, fingerprint, state FROM {table}");
-            let rows = self.run(&text, &[]).await?;
-            let column = |row, column| rows.text(row, column).unwrap_or_default().to_owned();
-            for row in 0..rows.len() {
-                let entry = Entry {
-                    object: OwnedObject { namespace: column(row, 0), kind: column(row, 1), name: column(row, 2) },
-                    fingerprint: column(row, 3),
-                    loaded: rows.text(row, 4) == Some("loaded"),
-                };
-                entries.entry((column(row, 0), column(row, 2))).or_insert(entry);
-            }
+        if !self.has_manifest().await? {
+            return Ok(Vec::new());
         }
-        Ok(entries.into_values().collect())
-    }
-
-    /// Where entries can be: the manifest, and one that is being dropped or that somebody who died was dropping.
-    async fn tables(&mut self) -> Result<Vec<&'static str>> {
-        let mut tables = Vec::new();
-        if self.has_manifest().await? {
-            tables.push(TABLE);
-        }
-        if self.dialect.retires_manifest && self.exists(RETIRED).await? {
-            tables.push(RETIRED);
-        }
-        Ok(tables)
+        let text = format!("SELECT namespace, kind, name, fingerprint, state FROM {TABLE} ORDER BY namespace, name");
+        let rows = self.run(&text, &[]).await?;
+        let column = |row, column| rows.text(row, column).unwrap_or_default().to_owned();
+        let entry = |row| Entry {
+            object: OwnedObject { namespace: column(row, 0), kind: column(row, 1), name: column(row, 2) },
+            fingerprint: column(row, 3),
+            loaded: rows.text(row, 4) == Some("loaded"),
+        };
+        Ok((0..rows.len()).map(entry).collect())
     }
 
     async fn create_manifest(&mut self) -> Result<()> {
@@ -176,45 +154,6 @@ impl<'a, L: Link> Script<'a, L> {
             self.run(&format!("DROP TABLE {TABLE}"), &[]).await?;
         }
         Ok(())
-    }
-
-    /// Drops an empty manifest where dropping does not wait for those who are writing to it. Renaming does: once that has
-    /// ended nobody can write to it any more, and what had been written until then is seen and put back. Outside of the lock.
-    /// One at a time: several that change the same table would wait for one another until their leases of it end, minutes
-    /// later.
-    async fn retire_manifest_if_empty(&mut self, others_died: bool) -> Result<()> {
-        if self.exists(RETIRED).await? {
-            if !others_died {
-                return Err(Error::new(ErrorKind::Conflict, "another process is dropping the manifest"));
-            }
-            self.put_back().await?;
-        }
-        let is_empty = format!("SELECT name FROM {TABLE} LIMIT 1");
-        if !self.has_manifest().await? || !self.run(&is_empty, &[]).await?.is_empty() {
-            return Ok(());
-        }
-        self.run(&format!("ALTER TABLE {TABLE} RENAME TO {RETIRED}"), &[]).await?;
-        if self.run(&format!("SELECT name FROM {RETIRED} LIMIT 1"), &[]).await?.is_empty() {
-            self.run(&format!("DROP TABLE IF EXISTS {RETIRED}"), &[]).await?;
-            return Ok(());
-        }
-        self.put_back().await
-    }
-
-    /// Gives the manifest back what was written to it when it was retired.
-    async fn put_back(&mut self) -> Result<()> {
-        self.lock().await?;
-        let result = async {
-            self.create_manifest().await?;
-            let columns = COLUMNS.join(", ");
-            let text = format!(
-                "INSERT INTO {TABLE} ({columns}) SELECT {columns} FROM {RETIRED} ON CONFLICT (name) DO NOTHING"
-            );
-            self.run(&text, &[]).await?;
-            self.run(&format!("DROP TABLE IF EXISTS {RETIRED}"), &[]).await.map(|_| ())
-        }
-        .await;
-        self.unlock(result).await
     }
 
     /// Refuses where a name that is needed belongs to somebody else; drops what an earlier load of the namespace
@@ -259,10 +198,8 @@ impl<'a, L: Link> Script<'a, L> {
         if dropped.is_empty() {
             return Ok(dropped);
         }
-        for table in self.tables().await? {
-            for object in &dropped {
-                self.run(&format!("DELETE FROM {table} WHERE name = ?"), &[&object.name]).await?;
-            }
+        for object in &dropped {
+            self.run(&format!("DELETE FROM {TABLE} WHERE name = ?"), &[&object.name]).await?;
         }
         Ok(dropped)
     }
@@ -282,36 +219,29 @@ impl<'a, L: Link> Script<'a, L> {
         Ok(seen[0] == seen[1])
     }
 
-    /// Marks the namespace's load as complete, once nobody is in the way, and where somebody retires the manifest once the
-    /// namespace's entries have been put back.
+    /// Whether what was claimed is in the manifest that there is now, and not in one that somebody dropped while it was
+    /// written. Once it is, the manifest is not empty for anybody who would drop it.
+    ///
+    /// # Errors
+    /// `Conflict` where it is not: to be claimed again.
+    pub(super) async fn check_claimed(&mut self, dataset: &Dataset, objects: &[Object]) -> Result<()> {
+        let text = format!(
+            "SELECT name FROM {TABLE} WHERE namespace = ? AND fingerprint = ? AND state = 'creating' \
+             AND {}",
+            self.dialect.is_current.replace("{table}", TABLE)
+        );
+        let rows = self.run(&text, &[dataset.namespace().as_str(), &dataset.fingerprint()]).await?;
+        if rows.len() == objects.len() {
+            Ok(())
+        } else {
+            Err(Error::new(ErrorKind::Conflict, "another process dropped or claimed what was to be loaded"))
+        }
+    }
+
+    /// Marks the namespace's load as complete.
     pub(super) async fn mark_loaded(&mut self, namespace: &Namespace) -> Result<()> {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            match self.try_mark_loaded(namespace).await {
-                Err(error) if self.is_in_the_way(&error) && Instant::now() < until => {
-                    tokio::time::sleep(PAUSE).await;
-                }
-                result => return result,
-            }
-        }
-    }
-
-    /// Whether others are making, retiring or changing the manifest at this moment.
-    fn is_in_the_way(&self, error: &Error) -> bool {
-        let gone = || error.kind() == ErrorKind::Rejected && error.to_string().contains(TABLE);
-        error.kind() == ErrorKind::Conflict || self.dialect.retires_manifest && gone()
-    }
-
-    async fn try_mark_loaded(&mut self, namespace: &Namespace) -> Result<()> {
         let text = format!("UPDATE {TABLE} SET state = 'loaded' WHERE namespace = ?");
-        self.run(&text, &[namespace.as_str()]).await?;
-        if self.dialect.retires_manifest {
-            let text = format!("SELECT name FROM {TABLE} WHERE namespace = ? AND state = 'loaded'");
-            if self.run(&text, &[namespace.as_str()]).await?.is_empty() {
-                return Err(Error::new(ErrorKind::Conflict, "the manifest is being put back"));
-            }
-        }
-        Ok(())
+        self.run_again(&text, &[namespace.as_str()]).await
     }
 }
 
@@ -344,24 +274,11 @@ pub(crate) async fn clean<L: Link>(
     let result = async {
         let entries = script.entries().await?;
         let dropped = script.drop_entries(&entries, namespace).await?;
-        if !dialect.retires_manifest {
-            script.drop_manifest_if_empty().await?;
-        }
+        script.drop_manifest_if_empty().await?;
         Ok(dropped)
     }
     .await;
-    let dropped = script.unlock(result).await?;
-    // What was dropped must be told once, so that others who are in the way are waited for here.
-    let began = Instant::now();
-    while dialect.retires_manifest
-        && let Err(error) = script.retire_manifest_if_empty(began.elapsed() > ABANDONED_AFTER).await
-    {
-        if !script.is_in_the_way(&error) || began.elapsed() > PATIENCE {
-            return Err(error);
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-    Ok(dropped)
+    script.unlock(result).await
 }
 
 /// What there is of a dataset that needs those objects.

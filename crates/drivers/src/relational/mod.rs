@@ -36,8 +36,9 @@ pub(crate) struct Dialect {
     /// Keeps other processes from changing the manifest until `unlock`: an advisory lock of the session, or a
     /// transaction. Returns no row, or one whose first column is 1 where the lock was got, 2 where it must be asked for again.
     pub(crate) lock: &'static str,
-    /// Whether dropping the manifest does not wait for those who write to it, so that it is renamed first.
-    pub(crate) retires_manifest: bool,
+    /// Of a row of `{table}`: whether that is the table that there is now. For products that drop a table while others write
+    /// to it, so that whoever wrote has to look; empty where dropping waits for them.
+    pub(crate) is_current: &'static str,
     /// Ends `lock`.
     pub(crate) unlock: &'static str,
     /// One parameter, a name; one row where the current schema has a table, view or index of that name.

@@ -137,7 +137,7 @@ impl Engine for CockroachDb {
         // Modest memory, so that several servers fit beside each other.
         server = server
             .argument(store)
-            .arguments(["--cache=64MiB", "--max-sql-memory=96MiB", "--max-tsdb-memory=1MiB", LOG])
+            .arguments(["--cache=64MiB", "--max-sql-memory=256MiB", "--max-tsdb-memory=1MiB", LOG])
             .arguments(site.settings.iter().map(|(name, value)| format!("--{name}={value}")))
             .path_argument("--certs-dir=", &certificates(site))
             .argument(format!("--listen-addr={address}"))
