@@ -1,5 +1,7 @@
 //! Hyper, for stores that speak HTTP.
 
+use std::collections::HashMap;
+
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -88,6 +90,25 @@ impl<'a> Hyper<'a> {
     }
 }
 
+/// The fields of a record and their values in a reply of comma-separated values: what a client library of `InfluxDB` would
+/// give, and HTTP's does not. Our values have neither commas nor quotes.
+fn fields_of(reply: &[u8]) -> Result<HashMap<&str, &str>> {
+    let mut lines = std::str::from_utf8(reply)?.lines();
+    let names: Vec<_> = lines.next().context("a line of names")?.split(',').collect();
+    let place = |wanted| names.iter().position(|name| *name == wanted);
+    let (Some(field), Some(value)) = (place("_field"), place("_value")) else { bail!("no fields in the reply") };
+    let mut fields = HashMap::new();
+    for line in lines.filter(|line| !line.is_empty()) {
+        let cells: Vec<_> = line.split(',').collect();
+        if let (Some(name), Some(value)) = (cells.get(field), cells.get(value)) {
+            fields.insert(*name, *value);
+        }
+    }
+    // Each field is a table of its own, with its own line of names.
+    fields.remove("_field");
+    Ok(fields)
+}
+
 impl Bare for Hyper<'_> {
     async fn fill(&self) -> Result<()> {
         if self.is_influxdb { self.fill_influxdb().await } else { self.fill_elasticsearch().await }
@@ -103,7 +124,9 @@ impl Bare for Hyper<'_> {
                     "from(bucket:\"{PLACE}\") |> range(start:0,stop:1) |> filter(fn:(r)=>r._measurement==\"records\" and \
                      r.key==\"{key}\")"
                 );
-                self.ask(&mut sender, Method::POST, &query, "application/vnd.flux", flux).await?
+                let reply = self.ask(&mut sender, Method::POST, &query, "application/vnd.flux", flux).await?;
+                (fields_of(&reply)?.len() == FIELDS).then_some(()).context("no such record")?;
+                reply
             } else {
                 let path = format!("/{PLACE}/_source/{key}");
                 self.ask(&mut sender, Method::GET, &path, "application/json", String::new()).await?
