@@ -1,8 +1,10 @@
 //! `CockroachDB`: a product of `PostgreSQL`'s protocol with a dialect, options and counters of its own.
 //!
 //! Isolation is always serializable, so a transaction that met another one ends as a conflict (40001), which whoever asked
-//! tries again, or the driver with `retries`. There are no advisory locks: the manifest changes in one serializable transaction, of which two at the same
-//! time cannot both succeed.
+//! tries again, or the driver with `retries`. There are no advisory locks: the manifest changes in one serializable
+//! transaction, of which two at the same time cannot both succeed. Dropping a table does not wait for those who write to it
+//! (their nodes have leased what it was), so a load looks for its entries in the manifest that there is before it makes
+//! anything.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
