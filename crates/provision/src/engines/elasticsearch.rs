@@ -42,10 +42,12 @@ const OPTIONS: [&str; 12] = [
 ];
 
 /// What every node is set to, unless it is wanted otherwise: quiet, and not worried about a disk that is nearly full.
-const DEFAULTS: [(&str, &str); 5] = [
+/// Requests are refused for the memory that they take, not for garbage that has not been collected yet.
+const DEFAULTS: [(&str, &str); 6] = [
     ("cluster.name", "storelab"),
     ("cluster.routing.allocation.disk.threshold_enabled", "false"),
     ("http.type", "netty4"),
+    ("indices.breaker.total.use_real_memory", "false"),
     ("logger.level", "WARN"),
     ("transport.type", "netty4"),
 ];
