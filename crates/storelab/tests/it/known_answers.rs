@@ -40,7 +40,7 @@ fn run_with_stall(lab: &Lab, server: &Server, load: &[&str]) -> Value {
 fn check(lab: &Lab, engine: &str) -> Result<(), String> {
     const TRIES: usize = 3;
     /// An engine and what it is asked for a second, where it is not [`RATE`].
-    const RATES: &[(&str, u32)] = &[("redis", 250), ("cassandra", 40), ("influxdb", 40)];
+    const RATES: &[(&str, u32)] = &[("redis", 250), ("cassandra", 40), ("dynamodb", 40), ("influxdb", 40)];
     const RATE: u32 = 100;
     /// A server that takes longer until it serves its first client is not what the answer is known of.
     const WAKE_UP_MAX: f64 = 0.1;
