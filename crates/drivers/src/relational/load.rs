@@ -98,9 +98,9 @@ pub(crate) async fn create_as<L: Link>(
     script.lock().await?;
     let mut result = script.claim(dataset, &objects).await;
     if !dialect.is_current.is_empty() {
-        // Nothing is made before it is certain that the claim was not dropped with the manifest.
+        // Nothing is made before it is certain that the claim was not dropped with the manifest, which a transaction that
+        // began after it sees.
         script.unlock(result).await?;
-        script.check_claimed(dataset, &objects).await?;
         script.lock().await?;
         result = script.check_claimed(dataset, &objects).await;
     }
