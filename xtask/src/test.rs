@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test of the workspace, and one line that says what came of them.
 //!
-//! The output of tests that passed is not shown, but what they say was skipped (`skipped: NAME is not installed`) is.
+//! The output of tests that passed is not shown, but what they say was skipped (`skipped: NAME is not installed`) is. What
+//! failed tests said is shown where it came and once more at the end, where it is looked for.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,11 +19,18 @@ struct Totals {
     /// Tests that a harness reported as ignored, and everything that a test said it skipped.
     skipped: u64,
     failures: Vec<String>,
+    /// The first lines that each failed test printed, its name above them.
+    said: Vec<Vec<String>>,
     /// What was skipped, and how often.
     reasons: BTreeMap<String, u64>,
     /// Inside the output of tests that passed.
     is_hiding: bool,
+    /// Inside the output of one that failed.
+    is_quoting: bool,
 }
+
+/// Lines of a failed test's output that are repeated at the end.
+const QUOTED_LINES_MAX: usize = 12;
 
 /// Runs `cargo test` with the arguments; the whole workspace without any.
 #[expect(clippy::print_stdout, reason = "it passes on what the tests print")]
@@ -65,10 +73,28 @@ impl Totals {
         }
         match line {
             "successes:" => self.is_hiding = true,
-            "failures:" => self.is_hiding = false,
+            // The list of names at the end has the same head as what they said.
+            "failures:" => (self.is_hiding, self.is_quoting) = (false, false),
             _ => {}
         }
+        self.quote(line);
         !self.is_hiding
+    }
+
+    /// Keeps what failed tests said.
+    fn quote(&mut self, line: &str) {
+        if self.is_hiding || line.starts_with("test result: ") {
+            self.is_quoting = false;
+        } else if line.starts_with("---- ") {
+            self.is_quoting = true;
+            self.said.push(vec![line.to_owned()]);
+        } else if let Some(lines) = self.said.last_mut()
+            && self.is_quoting
+            && lines.len() <= QUOTED_LINES_MAX
+            && !line.trim().is_empty()
+        {
+            lines.push(line.to_owned());
+        }
     }
 }
 
@@ -90,6 +116,9 @@ impl fmt::Display for Totals {
         writeln!(formatter)?;
         for (what, times) in &self.reasons {
             writeln!(formatter, "skipped {times} times: {what}")?;
+        }
+        for line in self.said.iter().flatten() {
+            writeln!(formatter, "{line}")?;
         }
         for name in &self.failures {
             writeln!(formatter, "failed: {name}")?;
@@ -139,7 +168,7 @@ test result: ok. 4 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
         let shown: Vec<_> = OUTPUT.lines().filter(|line| totals.take(line)).collect();
         assert_eq!(
             totals.to_string(),
-            "\nskipped 1 times: redis is not installed\nfailed: c\n6 passed, 1 failed, 2 skipped"
+            "\nskipped 1 times: redis is not installed\n---- c stdout ----\nassertion failed\nfailed: c\n6 passed, 1 failed, 2 skipped"
         );
         assert!(shown.contains(&"assertion failed"), "{shown:?}");
         assert!(!shown.contains(&"---- a stdout ----"), "{shown:?}");

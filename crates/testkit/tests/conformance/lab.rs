@@ -186,17 +186,21 @@ pub(crate) async fn load(store: &dyn Store, dataset: &Dataset) -> Result<()> {
     store.finish_load(dataset).await
 }
 
-/// What a request gave: rows and what was shown, or the kind of the error.
+/// What a request gave: rows and what was shown, or the kind of the error; asked again as [`patiently`].
 pub(crate) async fn ask(session: &mut dyn Session, request: Request<'_>) -> (Result<u64, ErrorKind>, Vec<Row>) {
-    let mut seen = Seen::default();
-    let result = execute(session, &request, &mut seen).await;
-    (result.map(|outcome| outcome.rows).map_err(|error| error.kind()), seen.rows)
+    let mut conflicts = 0;
+    loop {
+        let mut seen = Seen::default();
+        match execute(session, &request, &mut seen).await {
+            Err(error) if error.kind() == ErrorKind::Conflict && conflicts < CONFLICTS_MAX => conflicts += 1,
+            result => return (result.map(|outcome| outcome.rows).map_err(|error| error.kind()), seen.rows),
+        }
+    }
 }
 
-/// The number of rows of a request that must succeed.
+/// The number of rows of a request that must succeed, be it after others were in its way.
 pub(crate) async fn rows_of(session: &mut dyn Session, request: Request<'_>) -> u64 {
-    let result = execute(session, &request, &mut ()).await;
-    result.unwrap_or_else(|error| panic!("{request:?}: {error} ({})", error.kind())).rows
+    patiently(session, &request).await.unwrap_or_else(|error| panic!("{request:?}: {error} ({})", error.kind()))
 }
 
 /// What a request gave; asked again where another session was in the way, as the contract wants it of callers.
