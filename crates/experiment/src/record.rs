@@ -13,6 +13,7 @@ use store::ErrorKind;
 use uuid::Uuid;
 
 use crate::plan::LoadPlan;
+use crate::search::SearchRecord;
 
 /// The name of the shape.
 pub const SCHEMA: &str = "storelab.run/1";
@@ -65,6 +66,9 @@ pub struct Record {
     pub verification: Verification,
     /// What the numbers are worth.
     pub verdict: Verdict,
+    /// How the load was found; none where it was not searched for.
+    #[serde(default)]
+    pub search: Option<SearchRecord>,
     /// Error messages, the first of each.
     pub error_messages: Vec<ErrorMessage>,
     /// Under which circumstances.
@@ -338,8 +342,49 @@ pub struct Verdict {
     pub reasons: Vec<String>,
     /// What to know before relying on the numbers.
     pub warnings: Vec<String>,
+    /// Whether the user takes the numbers of an invalid run all the same.
+    #[serde(default)]
+    pub accepted: bool,
+    /// What `valid`, `reasons` and some of `warnings` follow from.
+    #[serde(default)]
+    pub checks: Vec<ValidityCheck>,
     /// Conditions and whether they hold.
     pub thresholds: Vec<ThresholdRecord>,
+}
+
+/// Something that must hold for the numbers to be worth what they seem: a figure with its limits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ValidityCheck {
+    /// A name to look for: `generator_cpu`, `send_lateness` …
+    pub name: String,
+    /// What came of it.
+    pub outcome: CheckOutcome,
+    /// The figure; none where it does not apply or could not be read.
+    pub value: Option<f64>,
+    /// Beyond it the numbers are in doubt.
+    pub doubtful_limit: Option<f64>,
+    /// Beyond it the run is invalid.
+    pub limit: Option<f64>,
+    /// Of the figure and its limits: `%`, `us`, `1` for plain numbers.
+    pub unit: String,
+    /// What was found, in words.
+    pub detail: String,
+    /// What to do where it does not hold.
+    pub remedy: String,
+}
+
+/// What came of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckOutcome {
+    /// It holds.
+    Passed,
+    /// The numbers are to be taken with care.
+    Doubtful,
+    /// The run is invalid.
+    Failed,
+    /// It says nothing about such a run, or its figure could not be read.
+    NotApplicable,
 }
 
 /// A condition and whether it holds.
@@ -349,8 +394,18 @@ pub struct ThresholdRecord {
     pub expression: String,
     /// Whether it holds.
     pub passed: bool,
-    /// The figure that it is about.
-    pub value: f64,
+    /// The figure that it is about, in the unit of the limit; none where there was nothing to measure, which does not
+    /// pass.
+    pub value: Option<f64>,
+    /// What it was compared with.
+    #[serde(default)]
+    pub limit: Option<f64>,
+    /// Of both: `us`, `%`, `/s`, `1` for plain numbers.
+    #[serde(default)]
+    pub unit: String,
+    /// When it ended the run, in seconds since the start.
+    #[serde(default)]
+    pub aborted_at_seconds: Option<f64>,
 }
 
 /// An error message with how often it was seen.

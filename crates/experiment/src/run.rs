@@ -361,6 +361,7 @@ impl Connected {
             server: ServerRecord { settings: self.info.settings.clone(), ..ServerRecord::default() },
             verification: Verification::default(),
             verdict: crate::record::Verdict::default(),
+            search: None,
             error_messages: Vec::new(),
             provenance: Provenance { storelab: env!("CARGO_PKG_VERSION").to_owned(), host: beside.provenance() },
             report: None,

@@ -76,7 +76,7 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Verdict {
     if open && total.succeeded > 0 && generator.lateness_us.max == 0.0 {
         warnings.push("no send waited for its time: every one was already overdue".to_owned());
     }
-    Verdict { valid: reasons.is_empty(), reasons, warnings, thresholds: Vec::new() }
+    Verdict { valid: reasons.is_empty(), reasons, warnings, ..Verdict::default() }
 }
 
 /// What to say of a store that was gone.

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use experiment::{
-    AccountingRecord, CheckRecord, ErrorMessage, GeneratorRecord, HistogramRecord, Lateness, LoadPlan, Metric,
-    OperationRecord, PhasePlan, PhaseRecord, Provenance, Record, RecoveryRecord, SCHEMA, SampleRecord,
-    SampledOperation, ServerRecord, Status, TargetRecord, ThresholdRecord, Verdict, Verification, WorkloadRecord,
+    AccountingRecord, CheckOutcome, CheckRecord, Dimension, ErrorMessage, GeneratorRecord, HistogramRecord, Lateness,
+    LoadPlan, Metric, OperationRecord, PhasePlan, PhaseRecord, Provenance, Record, RecoveryRecord, SCHEMA,
+    SampleRecord, SampledOperation, ScalabilityRecord, SearchPoint, SearchRecord, ServerRecord, Stage, Status,
+    TargetRecord, ThresholdRecord, ValidityCheck, Verdict, Verification, WorkloadRecord,
 };
 use serde_json::json;
 use stats::Histogram;
@@ -118,6 +119,7 @@ fn record(name: &str, id: Uuid, start: jiff::Timestamp, shape: Shape) -> Record 
         server: ServerRecord::default(),
         verification: Verification::default(),
         verdict: Verdict::default(),
+        search: None,
         error_messages: Vec::new(),
         provenance: Provenance {
             storelab: "0.1.0".to_owned(),
@@ -342,11 +344,68 @@ fn finish(record: &mut Record, shape: Shape, phases: &[Vec<Counted>]) {
         valid: true,
         reasons: Vec::new(),
         warnings: if shape.is_open { Vec::new() } else { vec!["closed load: blind to stalls".to_owned()] },
-        thresholds: vec![ThresholdRecord { expression: "p99(read) < 20ms".to_owned(), passed: true, value: 1.84 }],
+        accepted: false,
+        checks: vec![ValidityCheck {
+            name: "generator_cpu".to_owned(),
+            outcome: CheckOutcome::Passed,
+            value: Some(31.0),
+            doubtful_limit: Some(80.0),
+            limit: Some(95.0),
+            unit: "%".to_owned(),
+            detail: "the generator used 31 % of its processors".to_owned(),
+            remedy: "lower the load, or give it more processors".to_owned(),
+        }],
+        thresholds: vec![ThresholdRecord {
+            expression: "p99(read) < 20ms".to_owned(),
+            passed: true,
+            value: Some(1_840.0),
+            limit: Some(20_000.0),
+            unit: "us".to_owned(),
+            aborted_at_seconds: None,
+        }],
     };
+    record.search = Some(search());
     record.error_messages = vec![ErrorMessage {
         kind: "timeout".to_owned(),
         message: "no answer within 10 s: canceling statement due to statement timeout".to_owned(),
         count: record.accounting.failed,
     }];
+}
+
+/// A search for the knee that was found between two rates.
+fn search() -> SearchRecord {
+    let point = |stage, load: f64, p99: f64| SearchPoint {
+        stage,
+        load,
+        seconds: 5.0,
+        throughput_per_second: load,
+        value: Some(p99),
+        latency_us_p50: p99 / 4.0,
+        latency_us_p99: p99,
+        kept: p99 < 10_000.0,
+        valid: true,
+    };
+    SearchRecord {
+        dimension: Dimension::Rate,
+        condition: "p99(read) < 10ms".to_owned(),
+        points: vec![
+            point(Stage::Coarse, 1_000.0, 1_900.0),
+            point(Stage::Coarse, 2_000.0, 2_400.0),
+            point(Stage::Coarse, 4_000.0, 41_000.0),
+            point(Stage::Bisection, 2_828.0, 6_100.0),
+            point(Stage::Confirmation, 2_828.0, 6_000.0),
+        ],
+        found: Some(2_828.0),
+        interval: Some([2_828.0, 4_000.0]),
+        confirmed: true,
+        share: Some(0.7),
+        notes: Vec::new(),
+        scalability: Some(ScalabilityRecord {
+            lambda: 1_000.0,
+            sigma: 0.02,
+            kappa: 0.000_4,
+            peak_sessions: Some(49.5),
+            r_squared: 0.998,
+        }),
+    }
 }

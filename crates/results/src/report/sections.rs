@@ -125,7 +125,7 @@ fn thresholds(out: &mut String, record: &Record) {
         table.row(vec![
             Cell::Code(threshold.expression.clone()),
             Cell::Text(holds.to_owned()),
-            Cell::Figure(number(threshold.value)),
+            Cell::Figure(threshold.value.map_or_else(|| NONE.to_owned(), number)),
         ]);
     }
     if !table.is_empty() {
