@@ -17,7 +17,7 @@ use super::counting::Counting;
 use super::product::Product;
 use super::role::Standing;
 use super::session::PostgresSession;
-use crate::relational::load::{self, Batches};
+use crate::relational::load::{self, Batch, Batches};
 use crate::relational::{Choices, Dialect, Link, Plan, RowBuffer, manifest};
 
 /// How long a standby may take to have what was loaded.
@@ -25,8 +25,8 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_mins(2);
 /// How often that is looked at.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long others may be in the way of what changes the manifest, and how often it is tried meanwhile.
-const CONFLICT_PATIENCE: Duration = Duration::from_secs(30);
+/// How long others may be in the way of a load, and how often it is tried meanwhile.
+const CONFLICT_PATIENCE: Duration = Duration::from_mins(1);
 const CONFLICT_PAUSE_MIN: Duration = Duration::from_millis(5);
 const CONFLICT_PAUSE_MAX: Duration = Duration::from_millis(250);
 
@@ -170,11 +170,24 @@ impl PostgresStore {
         let mut batches = Batches::new(self.dialect(), dataset, part, source);
         while let Some(batch) = batches.next(&mut rows) {
             if !rows.is_empty() {
-                connection.copy(&batch, &rows).await?;
+                copy_patiently(&mut connection, &batch, &rows).await?;
             }
             progress.fetch_add(batch.completed, Ordering::Relaxed);
         }
         Ok(())
+    }
+}
+
+/// Writes a batch, again where another session was in the way: a `COPY` that fails has written nothing.
+async fn copy_patiently(connection: &mut Connection, batch: &Batch<'_>, rows: &RowBuffer) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        match connection.copy(batch, rows).await {
+            Err(error) if error.kind() == ErrorKind::Conflict && started.elapsed() < CONFLICT_PATIENCE => {
+                tokio::time::sleep(CONFLICT_PAUSE_MAX).await;
+            }
+            result => return result,
+        }
     }
 }
 
