@@ -1,0 +1,1 @@
+//! Every check at its limits, and what the verdict makes of them.
