@@ -69,8 +69,8 @@ pub(crate) fn run(program: &Path, tries: Option<&str>) -> Result<ExitCode> {
             for _ in 0..tries {
                 told.push(Told::of(&lab.squeezed(way, load)?)?);
             }
-            let invalid = told.iter().filter(|told| !told.is_valid).count();
-            println!("{name:6}  {:32}  {invalid} of {tries} invalid", way.name());
+            let invalid = told.iter().filter(|told| !told.is_valid && told.blames_generator()).count();
+            println!("{name:6}  {:32}  {invalid} of {tries} invalid for the generator's sake", way.name());
             is_right &= invalid == tries;
         }
         let (mut valid, mut undisturbed, mut attempts) = (0, 0, 0);
@@ -129,6 +129,11 @@ struct Told {
 }
 
 impl Told {
+    /// Whether the generator is among the reasons: other work on the host makes a run invalid too.
+    fn blames_generator(&self) -> bool {
+        self.reasons.iter().any(|reason| reason.contains("the generator"))
+    }
+
     fn of(output: &Output) -> Result<Self> {
         let record: Value = serde_json::from_slice(&output.stdout)
             .with_context(|| format!("no record: {}", String::from_utf8_lossy(&output.stderr)))?;

@@ -44,7 +44,7 @@ impl Default for PhaseSeconds {
 }
 
 impl PhaseSeconds {
-    pub(crate) fn add(&mut self, second: u64, point: &Point) {
+    fn add(&mut self, second: u64, point: &Point) {
         if self.points.is_empty() {
             self.first = second;
         }
@@ -117,8 +117,13 @@ impl RunSeconds {
     pub(crate) fn take(&mut self, sample: &Sample) {
         for (phase, cells) in &sample.phases {
             let point = self.point(cells);
-            self.phases[usize::from(*phase)].add(sample.second, &point);
+            self.add(*phase, sample.second, &point);
         }
+    }
+
+    /// Adds what ended in a second, of operations that a phase scheduled.
+    pub(crate) fn add(&mut self, phase: u16, second: u64, point: &Point) {
+        self.phases[usize::from(phase)].add(second, point);
     }
 
     /// In the order of the load's phases.
@@ -181,10 +186,17 @@ mod tests {
         const DAY: u64 = 86_400;
         let mut series = PhaseSeconds::default();
         (10..10 + DAY).for_each(|second| series.add(second, &point(3)));
-        assert!(series.points.len() <= POINTS_MAX && series.width() == 16, "{} {}", series.points.len(), series.width());
+        assert!(
+            series.points.len() <= POINTS_MAX && series.width() == 16,
+            "{} {}",
+            series.points.len(),
+            series.width()
+        );
         let points = series.whole(10.0, (10 + DAY) as f64);
         assert_eq!(points.iter().map(|(_, point)| point.succeeded).sum::<u64>(), 3 * DAY);
-        assert!(points.iter().all(|(second, point)| (second - 10) % 16 == 0 && (point.latency_us_p50 - 3.0).abs() < 1e-9));
+        assert!(
+            points.iter().all(|(second, point)| (second - 10) % 16 == 0 && (point.latency_us_p50 - 3.0).abs() < 1e-9)
+        );
     }
 
     #[test]

@@ -226,7 +226,8 @@ fn notes(evidence: &Evidence<'_>, not_delivered: bool) -> Vec<String> {
     }
     if accounting.failed > 0 {
         let share = accounting.failed as f64 / accounting.scheduled.max(1) as f64 * 100.0;
-        notes.push(format!("{} operations failed ({share:.3} %): latencies are those of the others", accounting.failed));
+        notes
+            .push(format!("{} operations failed ({share:.3} %): latencies are those of the others", accounting.failed));
     }
     if accounting.shed > 0 && !not_delivered {
         notes.push(format!("{} operations were shed: the store did not keep up with the rate", accounting.shed));

@@ -23,7 +23,13 @@ pub(crate) fn checks_table(checks: &[ValidityCheck]) -> String {
     for check in checks {
         let figure = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| figure(value, &check.unit));
         let limit = figure(check.limit.or(check.doubtful_limit));
-        rows.add_row([check.name.clone(), figure(check.value), limit, word(check.outcome).to_owned(), check.detail.clone()]);
+        rows.add_row([
+            check.name.clone(),
+            figure(check.value),
+            limit,
+            word(check.outcome).to_owned(),
+            check.detail.clone(),
+        ]);
     }
     let remedies = checks
         .iter()

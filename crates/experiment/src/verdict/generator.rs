@@ -19,7 +19,9 @@ pub(super) fn cpu(evidence: &Evidence<'_>) -> Found {
 /// The share of the time that a worker waited for a processor which neither the server nor the generator itself had.
 pub(super) fn starved(evidence: &Evidence<'_>) -> Found {
     let Some(waits) = &evidence.conditions.waits else {
-        return Found::nothing("how long workers waited for a processor is not known: the run was over in a second, or the kernel does not tell");
+        return Found::nothing(
+            "how long workers waited for a processor is not known: the run was over in a second, or the kernel does not tell",
+        );
     };
     let server = match evidence.placement {
         Placement::Embedded | Placement::Remote => Some(0.0),
@@ -28,7 +30,8 @@ pub(super) fn starved(evidence: &Evidence<'_>) -> Found {
     match server {
         Some(server) => {
             let percent = waits.share_taken_by_others(server) * 100.0;
-            let detail = format!("a worker of the generator waited {percent:.1} % of the time for a processor that others had");
+            let detail =
+                format!("a worker of the generator waited {percent:.1} % of the time for a processor that others had");
             Found::value(percent, detail)
         }
         None if waits.share() > UNEXPLAINED_SHARE_MAX => {

@@ -44,7 +44,9 @@ pub(super) fn contention(evidence: &Evidence<'_>) -> Found {
         Placement::Beside => evidence.conditions.server_cpu_seconds,
     };
     let Some(server) = server else {
-        return Found::nothing("not all of the server's processes on this host are known, so others' cannot be told from them");
+        return Found::nothing(
+            "not all of the server's processes on this host are known, so others' cannot be told from them",
+        );
     };
     of_host(evidence, |host| {
         let modes = host.cpu_percent_by_mode?;

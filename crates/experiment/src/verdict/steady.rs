@@ -53,9 +53,9 @@ pub(super) fn state(evidence: &Evidence<'_>) -> Found {
     match states.max_by_key(severity) {
         None => Found::nothing("no recorded phase with a constant load is long enough: it takes ten whole seconds"),
         Some(state) => {
-            let found = state.spread_percent.map_or_else(|| Found::nothing(&state.detail), |spread| {
-                Found::value(spread, state.detail.clone())
-            });
+            let found = state
+                .spread_percent
+                .map_or_else(|| Found::nothing(&state.detail), |spread| Found::value(spread, state.detail.clone()));
             found.with_outcome(state.outcome).with_limits(state.limits)
         }
     }
@@ -70,7 +70,12 @@ fn is_constant(phase: &Phase) -> bool {
 }
 
 /// None where the phase is too short to say anything.
-fn of_phase(evidence: &Evidence<'_>, phase: &Phase, record: &PhaseRecord, seconds: &PhaseSeconds) -> Option<PhaseState> {
+fn of_phase(
+    evidence: &Evidence<'_>,
+    phase: &Phase,
+    record: &PhaseRecord,
+    seconds: &PhaseSeconds,
+) -> Option<PhaseState> {
     let points = seconds.whole(record.start_seconds, end_of(evidence, phase, record));
     let is_open = phase.mode != Mode::Closed;
     let values: Vec<f64> = if is_open {
@@ -155,7 +160,8 @@ fn told(holes: &[(u64, u64)], width: u64) -> Option<String> {
     if holes.is_empty() {
         return None;
     }
-    let name = |(first, last): &(u64, u64)| if first == last { format!("{first}") } else { format!("{first} to {last}") };
+    let name =
+        |(first, last): &(u64, u64)| if first == last { format!("{first}") } else { format!("{first} to {last}") };
     let mut names: Vec<_> = holes.iter().take(HOLES_NAMED_MAX).map(name).collect();
     if holes.len() > HOLES_NAMED_MAX {
         names.push(format!("{} more", holes.len() - HOLES_NAMED_MAX));

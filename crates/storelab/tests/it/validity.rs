@@ -9,16 +9,14 @@ use rustix::process::Signal;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::Value;
 
-use crate::support::{Ended, Lab, signal, skipped};
+use crate::support::{Ended, Lab, skipped};
 
 /// How often each is tried; `cargo xtask squeeze` does it twenty times.
 const TRIES: usize = 3;
 
 /// Both want more than a tenth of a core and get it on any host that is idle.
-const LOADS: [(&str, &[&str]); 2] = [
-    ("open", &["--rate", "20000/s", "--sessions", "64"]),
-    ("closed", &["--sessions", "64"]),
-];
+const LOADS: [(&str, &[&str]); 2] =
+    [("open", &["--rate", "20000/s", "--sessions", "64"]), ("closed", &["--sessions", "64"])];
 
 /// How a generator is left with a tenth of a core.
 #[derive(Debug, Clone, Copy)]
