@@ -1,5 +1,6 @@
 //! Chores of the workspace, in Rust so that they run wherever it builds: `cargo xtask COMMAND`.
 
+mod squeeze;
 mod stores;
 mod test;
 mod tidy;
@@ -13,6 +14,9 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
   bench-stores PROGRAM
                    run YCSB B on every store that can be started here, and write the example report
+  squeeze PROGRAM [--tries 20]
+                   leave a generator a tenth of a core, and say how often its runs are called invalid, and how often
+                   those of one that is left alone
   tidy             check the rules of the house that no compiler knows
   test [ARGS...]   run all tests, or what `cargo test ARGS` runs, and say how many passed, failed and were skipped";
 
@@ -23,6 +27,8 @@ fn main() -> Result<ExitCode> {
     };
     match (command.as_str(), rest) {
         ("bench-stores", [program]) => stores::run(root()?, Path::new(program)),
+        ("squeeze", [program]) => squeeze::run(Path::new(program), None),
+        ("squeeze", [program, flag, tries]) if flag == "--tries" => squeeze::run(Path::new(program), Some(tries)),
         ("tidy", []) => tidy::run(root()?),
         ("test", rest) => test::run(root()?, rest),
         _ => Ok(usage()),

@@ -4,12 +4,20 @@ use std::collections::BTreeMap;
 use std::thread;
 
 use telemetry::{
-    GeneratorSample, GeneratorSampler, GeneratorSummary, HostSample, HostSampler, HostSummary, HostUsage,
-    ProcessSample, ProcessSampler, ProcessSummary,
+    GeneratorSample, GeneratorSampler, GeneratorSummary, Heartbeat, HostSample, HostSampler, HostSummary, HostUsage,
+    ProcessSample, ProcessSampler, ProcessSummary, Stops,
 };
+
+use crate::conditions::{Conditions, Waits};
 
 /// A kilobyte or so a sample; a run of a day keeps every minute's worth of memory it needs and no more.
 const SAMPLES_MAX: usize = 100_000;
+
+/// A server without a sample for so many seconds is gone: they are taken once a second, and all at once at the end.
+const LOST_AFTER: f64 = 1.5;
+
+/// Who listens on a container's published port, and is not the server.
+const PORT_FORWARDERS: [&str; 3] = ["docker-proxy", "rootlessport", "slirp4netns"];
 
 /// What the generator used during a run.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,6 +39,8 @@ pub(crate) struct Beside {
     host: Option<HostSampler>,
     server: Option<ProcessSampler>,
     generator: GeneratorSampler,
+    heartbeat: Option<Heartbeat>,
+    stops: Option<Stops>,
     host_samples: Vec<HostSample>,
     server_samples: Vec<ProcessSample>,
     generator_samples: Vec<GeneratorSample>,
@@ -42,6 +52,8 @@ impl Beside {
             host: host.then(HostSampler::new),
             server: server_process.map(ProcessSampler::new),
             generator: GeneratorSampler::new(),
+            heartbeat: None,
+            stops: None,
             host_samples: Vec::new(),
             server_samples: Vec::new(),
             generator_samples: Vec::new(),
@@ -51,11 +63,29 @@ impl Beside {
     /// Takes the first samples, from which everything counts.
     pub(crate) fn start(&mut self) {
         self.sample();
+        self.heartbeat = Heartbeat::start();
     }
 
     /// Takes the last samples.
     pub(crate) fn stop(&mut self) {
+        self.stops = self.heartbeat.take().map(Heartbeat::end);
         self.sample();
+    }
+
+    /// Under which conditions the load ran.
+    pub(crate) fn conditions(&self) -> Conditions {
+        let ended = self.generator_samples.last().map_or(0.0, |sample| sample.monotonic_seconds);
+        // A server that was lost on the way, and whoever took its place, are not known.
+        let is_known = self.server_samples.last().is_some_and(|last| {
+            ended - last.monotonic_seconds < LOST_AFTER && !PORT_FORWARDERS.contains(&last.name.as_str())
+        });
+        Conditions {
+            host: (self.host_samples.len() > 1).then(|| HostSummary::of(&self.host_samples)),
+            generator_cpu_seconds: self.generator().cpu_seconds,
+            server_cpu_seconds: self.server().filter(|_| is_known).map(|server| server.cpu_seconds),
+            waits: Waits::of(&self.generator_samples),
+            stops: self.stops,
+        }
     }
 
     /// Takes a second's samples and tells what happened since the last.

@@ -2,6 +2,7 @@
 
 mod beside;
 mod comparison;
+mod conditions;
 mod data;
 mod figures;
 mod floor;
@@ -10,6 +11,7 @@ mod plan;
 mod record;
 mod run;
 mod search;
+mod seconds;
 mod spec;
 mod units;
 mod verdict;

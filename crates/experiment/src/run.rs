@@ -10,6 +10,7 @@ use tokio::runtime::LocalRuntime;
 use uuid::Uuid;
 
 use crate::beside::Beside;
+use crate::conditions::{Conditions, Placement};
 use crate::data::{self, Prepared};
 use crate::figures::{fill_figures, generator, histograms, sample_record, server_record};
 use crate::floor::harness_floor_us;
@@ -18,6 +19,7 @@ use crate::record::{
     AccountingRecord, CheckRecord, GeneratorRecord, HistogramRecord, OperationRecord, PhaseRecord, Provenance, Record,
     RecoveryRecord, SCHEMA, SampleRecord, ServerRecord, Sink, Status, TargetRecord, Verification, WorkloadRecord,
 };
+use crate::seconds::RunSeconds;
 use crate::spec::{Spec, TargetPlan, from_provision};
 use crate::verdict::{Evidence, judge};
 
@@ -27,6 +29,9 @@ const VERIFY_TIMEOUT: Duration = Duration::from_mins(1);
 const CLEAN_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long reading the server's counters may take.
 const COUNTERS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Drivers whose stores are there to measure the harness: its share of their latencies is no fault.
+const HARNESS_STORES: [&str; 2] = ["memory", "null"];
 
 /// What a run tells while it goes on.
 #[derive(Debug)]
@@ -56,6 +61,8 @@ pub struct Options<'a> {
     pub data: DataPolicy,
     /// Where the report of a run will be, for its record.
     pub report: &'a dyn Fn(Uuid) -> Option<String>,
+    /// Whether the user takes the numbers of a run that its checks call invalid.
+    pub accepts_invalid: bool,
 }
 
 /// What is done with the data that a run loaded.
@@ -231,7 +238,7 @@ fn measure(
     record.generator.harness_floor_us = harness_floor_us;
     sink.started(&record)?;
     tell(Event::Started(&record));
-    let measured = measure_started(runtime, connected, &mut record, &mut beside, sink, stop, tell);
+    let measured = measure_started(runtime, connected, options, &mut record, &mut beside, sink, stop, tell);
     match measured {
         Ok(histograms) => {
             sink.ended(&record, &histograms)?;
@@ -249,9 +256,11 @@ fn measure(
 }
 
 /// The load itself, and what is found out about it.
+#[expect(clippy::too_many_arguments, reason = "what `measure` has and what it has made of that")]
 fn measure_started(
     runtime: &LocalRuntime,
     connected: &Connected,
+    options: Options<'_>,
     record: &mut Record,
     beside: &mut Beside,
     sink: &mut dyn Sink,
@@ -273,8 +282,10 @@ fn measure_started(
     };
     let names = spec.instance.operations();
     let mut kept = Ok(());
+    let mut seconds = RunSeconds::new(spec.load.phases.len());
     beside.start();
     let outcome = runner::run(&run_spec, &mut |sample| {
+        seconds.take(sample);
         let sample = sample_record(sample, names, beside);
         if kept.is_ok() {
             kept = sink.sampled(record.id, &sample);
@@ -295,14 +306,20 @@ fn measure_started(
     record.server = server_record(&connected.info, beside, counters_before, counters_after);
     tell(Event::Verifying);
     record.verification = verify(runtime, connected, record);
+    let conditions = connected.conditions(beside);
     record.verdict = judge(&Evidence {
         load: &spec.load,
+        phases: &record.phases,
+        seconds: &seconds,
         accounting: record.accounting,
         total: &record.total,
         generator: &record.generator,
+        conditions: &conditions,
         recovery: record.recovery,
-        embedded: spec.driver.capabilities().has(Capability::Embedded),
+        placement: connected.placement(),
+        measures_harness: HARNESS_STORES.contains(&spec.driver.name()),
         interrupted: outcome.interrupted,
+        accepts_invalid: options.accepts_invalid,
     });
     record.status = if outcome.interrupted { Status::Interrupted } else { Status::Completed };
     Ok(histograms)
@@ -324,6 +341,28 @@ impl Connected {
         let port = target.port().or(self.spec.driver.default_port())?;
         // The port's listener rather than what the server says: a process id from inside a container means nothing here.
         telemetry::listener(port)
+    }
+
+    /// Where the store is.
+    fn placement(&self) -> Placement {
+        if self.spec.driver.capabilities().has(Capability::Embedded) {
+            Placement::Embedded
+        } else if self.loopback {
+            Placement::Beside
+        } else {
+            Placement::Remote
+        }
+    }
+
+    /// Under which conditions the load ran. Of a data store of several nodes only the first one's processes are followed,
+    /// so what all of them used is not known.
+    fn conditions(&self, beside: &Beside) -> Conditions {
+        let is_one_node = match &self.spec.target {
+            TargetPlan::Local(_) => true,
+            TargetPlan::Url(target) => target.option("nodes").is_none(),
+        };
+        let conditions = beside.conditions();
+        Conditions { server_cpu_seconds: conditions.server_cpu_seconds.filter(|_| is_one_node), ..conditions }
     }
 
     /// The record as far as it is known before the load starts.

@@ -1,33 +1,209 @@
-//! What a run's numbers are worth: the generator judges itself before it judges the store.
+//! What a run's numbers are worth: the generator judges itself, and the host that it runs on, before it judges the store.
+//!
+//! Each check is a row of [`CHECKS`]: a figure with its limits, and what to do where it is beyond them. What is the
+//! generator's or the host's fault makes a run invalid. What is found about the store (it stalls, it does not keep up, it
+//! gets slower) is a result, and makes at most a warning: with one exception, a level that changes without any such reason,
+//! of which no single figure can be told.
+
+mod check;
+mod generator;
+mod host;
+mod load;
+mod steady;
+
+#[cfg(test)]
+mod tests;
 
 use runner::{Load, Mode};
 
-use crate::record::{AccountingRecord, GeneratorRecord, OperationRecord, RecoveryRecord, Verdict};
-
-/// Share of its processors above which the generator, not the store, may be what was measured.
-const CPU_SHARE_MAX: f64 = 0.95;
-/// Send lateness, p99, above which the load was not the planned one.
-const LATENESS_US_INVALID: f64 = 10_000.0;
-/// Send lateness, p99, that is stated.
-const LATENESS_US_STATED: f64 = 1_000.0;
+use self::check::{Check, Found};
+use crate::conditions::{Conditions, Placement};
+use crate::record::{
+    AccountingRecord, CheckOutcome, GeneratorRecord, OperationRecord, PhaseRecord, RecoveryRecord, ValidityCheck,
+    Verdict,
+};
+use crate::seconds::RunSeconds;
 
 /// What is judged.
 pub(crate) struct Evidence<'a> {
     pub(crate) load: &'a Load,
+    /// In the order of the load's.
+    pub(crate) phases: &'a [PhaseRecord],
+    pub(crate) seconds: &'a RunSeconds,
     pub(crate) accounting: AccountingRecord,
     pub(crate) total: &'a OperationRecord,
     pub(crate) generator: &'a GeneratorRecord,
+    pub(crate) conditions: &'a Conditions,
     pub(crate) recovery: RecoveryRecord,
-    /// Whether the store runs inside the generator, so that its work counts as the generator's.
-    pub(crate) embedded: bool,
+    pub(crate) placement: Placement,
+    /// Whether the store is there to measure the harness itself.
+    pub(crate) measures_harness: bool,
     pub(crate) interrupted: bool,
+    /// Whether the user takes the numbers whatever the checks say.
+    pub(crate) accepts_invalid: bool,
 }
 
+impl Evidence<'_> {
+    /// Whether any recorded phase has its operations start by the clock.
+    fn has_open_phase(&self) -> bool {
+        self.load.phases.iter().any(|phase| phase.recorded && phase.mode != Mode::Closed)
+    }
+}
+
+/// Every check, in the order in which they are shown: the generator, the load, the host.
+static CHECKS: &[Check] = &[
+    Check {
+        name: "generator_cpu",
+        unit: "%",
+        // Past four fifths a queue at the generator is as long as five operations take (M/M/1), past nineteen twentieths
+        // there is nothing left for one that comes at a bad time.
+        doubtful_limit: Some(80.0),
+        limit: Some(95.0),
+        remedy: "lower the load, or give it more processors",
+        measure: generator::cpu,
+    },
+    Check {
+        name: "generator_starved",
+        unit: "%",
+        doubtful_limit: Some(5.0),
+        // A fifth of the time is a fifth of the throughput of a closed load.
+        limit: Some(20.0),
+        remedy: "stop what else runs on this host, or give the generator processors of its own",
+        measure: generator::starved,
+    },
+    Check {
+        name: "generator_stopped",
+        unit: "%",
+        doubtful_limit: Some(0.1),
+        // What stands still for a hundredth of the time owns the 99th percentile.
+        limit: Some(1.0),
+        remedy: "run it without cpulimit, Ctrl-Z or a frozen container, on a machine that is not paused",
+        measure: generator::stopped,
+    },
+    Check {
+        name: "send_lateness",
+        unit: "us",
+        // A millisecond is a round trip in a data centre; ten are what a disk takes, and longer than any store that is
+        // measured by its latency.
+        doubtful_limit: Some(1_000.0),
+        limit: Some(10_000.0),
+        remedy: "free the host's processors, or lower the rate",
+        measure: generator::lateness,
+    },
+    Check {
+        name: "offered",
+        unit: "%",
+        doubtful_limit: Some(0.1),
+        limit: Some(1.0),
+        remedy: "look why the load ended before its time",
+        measure: load::offered,
+    },
+    Check {
+        name: "delivered",
+        unit: "%",
+        doubtful_limit: Some(1.0),
+        // Past a half the latencies are those of a minority.
+        limit: Some(50.0),
+        remedy: "lower the rate: latencies of a store that does not keep up grow with the length of the run",
+        measure: load::delivered,
+    },
+    Check {
+        name: "steady_state",
+        unit: "%",
+        doubtful_limit: Some(steady::THROUGHPUT_LIMITS.0),
+        limit: Some(steady::THROUGHPUT_LIMITS.1),
+        remedy: "warm up for longer (--warm-up), or look in the report at what happened then",
+        measure: steady::state,
+    },
+    Check {
+        name: "harness_floor",
+        unit: "%",
+        doubtful_limit: Some(10.0),
+        // Half of what is measured would be ours.
+        limit: Some(50.0),
+        remedy: "measure operations that take longer; with --depth the floor is shared by those in flight",
+        measure: load::harness_floor,
+    },
+    Check {
+        name: "throttled",
+        unit: "%",
+        doubtful_limit: Some(0.1),
+        // As for `generator_stopped`.
+        limit: Some(1.0),
+        remedy: "raise the processor limit of its control group (cpu.max), or run outside of it",
+        measure: host::throttled,
+    },
+    Check {
+        name: "host_steal",
+        unit: "%",
+        doubtful_limit: Some(1.0),
+        limit: Some(10.0),
+        remedy: "use a machine whose processors are its own",
+        measure: host::steal,
+    },
+    Check {
+        name: "host_contention",
+        unit: "%",
+        // Half of a small host is a core of its two; a fifth of one is what an editor takes.
+        doubtful_limit: Some(10.0),
+        limit: Some(40.0),
+        remedy: "stop what else runs on this host",
+        measure: host::contention,
+    },
+    Check {
+        name: "pressure_cpu",
+        unit: "%",
+        // Of all tasks of the host, whosever they are: never a proof, so it has no second limit.
+        doubtful_limit: Some(20.0),
+        limit: None,
+        remedy: "stop what else runs on this host",
+        measure: host::pressure_cpu,
+    },
+    Check {
+        name: "pressure_io",
+        unit: "%",
+        doubtful_limit: Some(20.0),
+        limit: None,
+        remedy: "stop what else uses the disks of this host",
+        measure: host::pressure_io,
+    },
+    Check {
+        name: "pressure_memory",
+        unit: "%",
+        // Tasks that wait for memory wait for a disk, the generator's threads as soon as any other's.
+        doubtful_limit: Some(1.0),
+        limit: Some(20.0),
+        remedy: "free memory, or give the store less of it",
+        measure: host::pressure_memory,
+    },
+];
+
 pub(crate) fn judge(evidence: &Evidence<'_>) -> Verdict {
-    let Evidence { load, accounting, total, generator, recovery, embedded, interrupted } = evidence;
+    let checks: Vec<ValidityCheck> = CHECKS.iter().map(|check| check.made(evidence)).collect();
+    let said = |outcome| {
+        let such = checks.iter().filter(move |check| check.outcome == outcome);
+        such.map(|check| format!("{}: {}", check.detail, check.remedy))
+    };
+    let mut reasons = without_numbers(evidence);
+    // Where there are no numbers there is nothing to accept.
+    let accepted = evidence.accepts_invalid && reasons.is_empty();
+    reasons.extend(said(CheckOutcome::Failed));
+    let mut warnings: Vec<String> = said(CheckOutcome::Doubtful).collect();
+    let not_delivered = checks.iter().any(|check| check.name == "delivered" && is_told(check.outcome));
+    warnings.extend(notes(evidence, not_delivered));
+    let valid = reasons.is_empty();
+    Verdict { valid, accepted: accepted && !valid, reasons, warnings, checks, ..Verdict::default() }
+}
+
+/// Whether an outcome is among the reasons or the warnings.
+fn is_told(outcome: CheckOutcome) -> bool {
+    matches!(outcome, CheckOutcome::Doubtful | CheckOutcome::Failed)
+}
+
+/// Why there are no numbers at all, or none to be trusted whatever was measured.
+fn without_numbers(evidence: &Evidence<'_>) -> Vec<String> {
+    let accounting = evidence.accounting;
     let mut reasons = Vec::new();
-    let mut warnings = Vec::new();
-    let open = load.phases.iter().any(|phase| phase.recorded && phase.mode != Mode::Closed);
     let exact = accounting.succeeded + accounting.failed + accounting.shed + accounting.unfinished;
     if accounting.scheduled != exact {
         reasons.push(format!(
@@ -38,45 +214,38 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Verdict {
     if accounting.succeeded == 0 {
         reasons.push("no operation succeeded: see the error messages".to_owned());
     }
-    if !embedded && generator.cpu_share > CPU_SHARE_MAX {
-        reasons.push(format!(
-            "the generator used {:.0} % of its processors: lower the load, or give it more processors",
-            generator.cpu_share * 100.0
-        ));
-    }
-    if open && generator.lateness_us.p99 > LATENESS_US_INVALID {
-        reasons.push(format!(
-            "sends were late by {:.1} ms at p99: free the host's processors, or lower the rate",
-            generator.lateness_us.p99 / 1e3
-        ));
-    } else if open && generator.lateness_us.p99 > LATENESS_US_STATED {
-        warnings.push(format!("sends were late by {:.1} ms at p99", generator.lateness_us.p99 / 1e3));
-    }
+    reasons
+}
+
+/// What no limit is about.
+fn notes(evidence: &Evidence<'_>, not_delivered: bool) -> Vec<String> {
+    let Evidence { load, accounting, total, generator, recovery, interrupted, .. } = evidence;
+    let mut notes = Vec::new();
     if load.has_closed_phase() {
-        warnings.push("closed load: blind to stalls".to_owned());
+        notes.push("closed load: blind to stalls".to_owned());
     }
     if accounting.failed > 0 {
         let share = accounting.failed as f64 / accounting.scheduled.max(1) as f64 * 100.0;
-        warnings
+        notes
             .push(format!("{} operations failed ({share:.3} %): latencies are those of the others", accounting.failed));
     }
-    if accounting.shed > 0 {
-        warnings.push(format!("{} operations were shed: the store did not keep up with the rate", accounting.shed));
+    if accounting.shed > 0 && !not_delivered {
+        notes.push(format!("{} operations were shed: the store did not keep up with the rate", accounting.shed));
     }
-    if accounting.unfinished > 0 && !interrupted {
-        warnings.push(format!("{} operations had not ended when the run did", accounting.unfinished));
+    if accounting.unfinished > 0 && !interrupted && !not_delivered {
+        notes.push(format!("{} operations had not ended when the run did", accounting.unfinished));
     }
     if generator.reconnects > 0 {
-        warnings.push(format!("{} connections were lost", generator.reconnects));
+        notes.push(format!("{} connections were lost", generator.reconnects));
     }
-    warnings.extend(gone(recovery));
+    notes.extend(gone(recovery));
     if *interrupted {
-        warnings.push("the run was interrupted before its end".to_owned());
+        notes.push("the run was interrupted before its end".to_owned());
     }
-    if open && total.succeeded > 0 && generator.lateness_us.max == 0.0 {
-        warnings.push("no send waited for its time: every one was already overdue".to_owned());
+    if evidence.has_open_phase() && total.succeeded > 0 && generator.lateness_us.max == 0.0 {
+        notes.push("no send waited for its time: every one was already overdue".to_owned());
     }
-    Verdict { valid: reasons.is_empty(), reasons, warnings, ..Verdict::default() }
+    notes
 }
 
 /// What to say of a store that was gone.
@@ -91,81 +260,4 @@ fn gone(recovery: &RecoveryRecord) -> Option<String> {
         text.push_str("; the store had not come back when the run ended");
     }
     Some(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::num::NonZeroU32;
-    use std::time::Duration;
-
-    use runner::{Arrivals, Limit, Rate};
-
-    use super::*;
-
-    fn verdict(open: bool, change: impl FnOnce(&mut AccountingRecord, &mut GeneratorRecord)) -> Verdict {
-        let limit = Limit::Duration(Duration::from_secs(1));
-        let load = if open {
-            Load::open(NonZeroU32::MIN, Rate::per_second(5.0).expect("positive"), Arrivals::Constant, limit)
-        } else {
-            Load::closed(NonZeroU32::MIN, limit)
-        };
-        let mut accounting = AccountingRecord { scheduled: 5, succeeded: 5, ..Default::default() };
-        let mut generator = GeneratorRecord::default();
-        generator.lateness_us.max = 50.0;
-        change(&mut accounting, &mut generator);
-        let total = OperationRecord { succeeded: accounting.succeeded, ..Default::default() };
-        judge(&Evidence {
-            load: &load,
-            accounting,
-            total: &total,
-            generator: &generator,
-            recovery: RecoveryRecord::default(),
-            embedded: false,
-            interrupted: false,
-        })
-    }
-
-    #[test]
-    fn a_quiet_open_run_is_valid_without_a_word() {
-        assert_eq!(verdict(true, |_, _| {}), Verdict { valid: true, ..Verdict::default() });
-    }
-
-    #[test]
-    fn a_closed_run_says_that_it_is_blind() {
-        assert_eq!(verdict(false, |_, _| {}).warnings, ["closed load: blind to stalls"]);
-    }
-
-    #[test]
-    fn a_store_that_was_gone_is_told_with_its_time() {
-        let check = |recovery, expect: Option<&str>| assert_eq!(gone(&recovery).as_deref(), expect);
-        check(RecoveryRecord { session_seconds_max: 1.0, ..RecoveryRecord::default() }, None);
-        let once = RecoveryRecord {
-            outages: 1,
-            gone_seconds: 2.5,
-            longest_seconds: 2.5,
-            longest_start_seconds: Some(4.0),
-            is_gone: false,
-            session_seconds_max: 3.0,
-        };
-        check(once, Some("nobody answered for 2.500 s from 4.0 s on"));
-        check(
-            RecoveryRecord { outages: 2, gone_seconds: 3.0, is_gone: true, ..once },
-            Some(
-                "nobody answered for 2.500 s from 4.0 s on (2 times, 3.000 s in all); the store had not come back when \
-                 the run ended",
-            ),
-        );
-    }
-
-    #[test]
-    fn what_spoils_the_numbers_makes_the_run_invalid() {
-        for (name, verdict) in [
-            ("saturated", verdict(true, |_, generator| generator.cpu_share = 0.99)),
-            ("late", verdict(true, |_, generator| generator.lateness_us.p99 = 20_000.0)),
-            ("nothing", verdict(true, |accounting, _| (accounting.succeeded, accounting.failed) = (0, 5))),
-            ("inexact", verdict(true, |accounting, _| accounting.scheduled = 6)),
-        ] {
-            assert!(!verdict.valid && verdict.reasons.len() == 1, "{name}: {verdict:?}");
-        }
-    }
 }

@@ -23,5 +23,5 @@ mod worker;
 pub use absence::Recovery;
 pub use load::{Arrivals, Limit, Load, Mode, Phase, Rate};
 pub use record::{Accounting, Cell, ErrorSample, OperationCells, Sample, SecondGauges};
-pub use run::{Io, Outcome, PhaseOutcome, RunSpec, Stop, run};
+pub use run::{Io, Outcome, PhaseOutcome, RunSpec, Stop, WORKER_THREADS, run};
 pub use schedule::Schedule;

@@ -25,6 +25,9 @@ use crate::worker::{Worker, WorkerOutcome, WorkerSpec};
 /// Between the agreement on a start and the start: all workers must have been told by then.
 const START_DELAY: Duration = Duration::from_millis(5);
 
+/// What the names of worker threads begin with; their number follows.
+pub const WORKER_THREADS: &str = "worker-";
+
 /// Asks a run to stop; the clones are one signal.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Arc<AtomicBool>);
@@ -137,7 +140,7 @@ pub fn run(spec: &RunSpec, observe: &mut dyn FnMut(&Sample)) -> Result<Outcome> 
         let outbox = Outbox::new(index as usize, sender.clone());
         let (spec, absence) = (spec.clone(), Arc::clone(&absence));
         let thread = thread::Builder::new()
-            .name(format!("worker-{index}"))
+            .name(format!("{WORKER_THREADS}{index}"))
             .spawn(move || work(&spec, share, &absence, &outbox, returned, &start))
             .map_err(|source| {
                 Error::config(format!("worker thread {index} of {workers} could not be started"))

@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use experiment::{Collect, IoPlan, PerSecond, Spacing, Span};
 
+use crate::validity::ValidityFlags;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0 ok   1 failed   2 usage   3 target unreachable   4 run invalid   5 verification failed   130 interrupted";
@@ -85,6 +87,9 @@ pub(crate) struct RunArguments {
     /// Where to write the report; beside the results store where this is not given.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) validity: ValidityFlags,
 
     /// Leave the data that the run loads in the data store.
     #[arg(long)]

@@ -8,6 +8,7 @@ mod environment;
 mod exit;
 mod progress;
 mod terminal;
+mod validity;
 
 use std::process::ExitCode;
 

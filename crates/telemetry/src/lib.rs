@@ -3,7 +3,8 @@
 //! - [`HostSampler`] reads processors, memory, disks, network, pressure and the limits of our control group.
 //! - [`ProcessSampler`] follows a process and all that it started; [`listener()`] finds a local server's process by its
 //!   port.
-//! - [`GeneratorSampler`] watches this program, so that a run whose generator was short of processor time is known.
+//! - [`GeneratorSampler`] watches this program, so that a run whose generator was short of processor time is known, and
+//!   [`Heartbeat`] whether it was stopped altogether.
 //! - [`Provenance`] says on what host all this happened.
 //!
 //! Each sampler gives a sample when asked, by default of what lies below `/`; `sample.since(&before)` gives rates, and
@@ -16,6 +17,7 @@ mod cpu;
 mod disk;
 mod files;
 mod generator;
+mod heartbeat;
 mod host;
 mod listener;
 mod memory;
@@ -37,6 +39,7 @@ pub use generator::{
     GeneratorSample, GeneratorSampler, GeneratorUsage, ThreadSample, ThreadUsage, file_descriptors_limit,
     process_cpu_seconds, thread_cpu_seconds,
 };
+pub use heartbeat::{Heartbeat, Stops};
 pub use host::{HostSample, HostSampler, HostUsage};
 pub use listener::{listener, listener_in};
 pub use memory::{Memory, Paging, PagingRates};

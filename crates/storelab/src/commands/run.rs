@@ -39,6 +39,7 @@ pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Res
     let options = Options {
         data: if arguments.keep_data { DataPolicy::Keep } else { DataPolicy::Clean },
         report: &|id| Some(report_path(id).display().to_string()),
+        accepts_invalid: arguments.validity.accept_invalid,
     };
     let finished = experiment::run(spec, options, &mut results, &stop, &mut |event: Event<'_>| progress.tell(&event));
     progress.close();
@@ -172,7 +173,7 @@ fn tell_result(record: &Record, report: &Path, quiet: bool) {
     if !quiet {
         talk(&crate::commands::show::operations_table(record));
         for reason in &record.verdict.reasons {
-            talk(&format!("invalid: {reason}"));
+            talk(&format!("{}: {reason}", if record.verdict.accepted { "invalid, but accepted" } else { "invalid" }));
         }
         for warning in &record.verdict.warnings {
             talk(&format!("warning: {warning}"));
@@ -201,7 +202,7 @@ fn exit_of(record: &Record) -> Exit {
         Exit::Unverified
     } else if failed().next().is_some() {
         Exit::Unreachable
-    } else if !record.verdict.valid {
+    } else if !record.verdict.valid && !record.verdict.accepted {
         Exit::Invalid
     } else {
         Exit::Ok

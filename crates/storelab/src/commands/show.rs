@@ -8,6 +8,7 @@ use results::Results;
 use crate::cli::ShowArguments;
 use crate::exit::Exit;
 use crate::terminal::{data, json, microseconds, table, table_text, thousands};
+use crate::validity::checks_table;
 
 pub(crate) fn run(arguments: &ShowArguments, store: Option<&Path>) -> anyhow::Result<Exit> {
     let results = Results::open(store)?;
@@ -51,9 +52,17 @@ fn text(record: &Record) -> String {
         String::new(),
         operations_table(record),
     ];
-    lines.push(if record.verdict.valid { "\nvalid".to_owned() } else { "\nINVALID".to_owned() });
+    let word = match (record.verdict.valid, record.verdict.accepted) {
+        (true, _) => "\nvalid",
+        (false, false) => "\nINVALID",
+        (false, true) => "\nINVALID, but accepted",
+    };
+    lines.push(word.to_owned());
     lines.extend(record.verdict.reasons.iter().map(|reason| format!("  because {reason}")));
     lines.extend(record.verdict.warnings.iter().map(|warning| format!("  note: {warning}")));
+    if !record.verdict.checks.is_empty() {
+        lines.push(format!("\n{}\n", checks_table(&record.verdict.checks)));
+    }
     lines.extend(
         record.verification.checks.iter().map(|check| {
             format!("  {} {}: {}", if check.passed { "passed" } else { "FAILED" }, check.name, check.detail)

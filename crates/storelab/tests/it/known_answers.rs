@@ -3,11 +3,15 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use experiment::SampleRecord;
 use provision::Server;
 use serde_json::Value;
 
 use crate::crash::await_load;
 use crate::support::{Ended, Lab, assert_exact};
+
+/// The place of the phase that counts, after its warm-up.
+const RECORDED: u16 = 1;
 
 /// How long the server does not answer, a fifth of the run.
 const STALL: Duration = Duration::from_secs(2);
@@ -28,7 +32,50 @@ fn run_with_stall(lab: &Lab, server: &Server, load: &[&str]) -> Value {
     let ended = Ended::of(child.wait_with_output().expect("it ends"));
     let record = ended.record();
     assert_exact(&record);
+    assert_hole(lab, &record);
     record
+}
+
+/// The stall is a hole in the run's seconds, which the verdict names. That the store stood still is a finding about the
+/// store: it makes nothing invalid but what a busy host does too.
+fn assert_hole(lab: &Lab, record: &Value) {
+    const FAULTS: [&str; 6] =
+        ["delivered", "generator_stopped", "harness_floor", "offered", "steady_state", "throttled"];
+    let results = results::Results::open(Some(&lab.path("results.db"))).expect("the run is kept there");
+    let run = record["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
+    let ended = |sample: &SampleRecord| {
+        let operations = sample.operations.iter().filter(|operation| operation.phase == RECORDED);
+        operations.map(|operation| operation.succeeded + operation.failed).sum::<u64>()
+    };
+    let samples = results.samples(run).expect("they are kept");
+    let seconds: Vec<(u64, u64)> = samples.iter().map(|sample| (sample.second, ended(sample))).collect();
+    let total: u64 = seconds.iter().map(|(_, ended)| ended).sum();
+    // Second by second from the first after the warm-up to the last before what is left at the end.
+    let empty = (1..=10).find(|second| !seconds.iter().any(|(known, ended)| known == second && *ended > 0));
+    let empty = empty.unwrap_or_else(|| panic!("two seconds have a whole one in them: {seconds:?}"));
+    assert!(total > 0 && seconds.iter().any(|(second, ended)| *second > empty && *ended > 0), "{seconds:?}");
+    let checks = record["verdict"]["checks"].as_array().expect("a list");
+    let check = |name: &str| checks.iter().find(|check| check["name"] == name).expect("a check of that name");
+    let is_disturbed = check("host_contention")["outcome"] == "failed";
+    let steady = check("steady_state");
+    assert!(steady["outcome"] == "doubtful" || is_disturbed, "{steady}");
+    let detail = steady["detail"].as_str().expect("words");
+    assert!(is_disturbed || names_second(detail, empty), "{empty}: {steady}");
+    let failed: Vec<_> = checks.iter().filter(|check| check["outcome"] == "failed").collect();
+    let faults = failed.iter().filter(|check| FAULTS.iter().any(|fault| check["name"] == *fault));
+    assert!(faults.count() == 0 || is_disturbed, "{failed:?}");
+    assert_eq!(record["verdict"]["valid"], failed.is_empty(), "{}", record["verdict"]);
+}
+
+/// Whether a stretch such as `4 to 5` in the text holds the second.
+fn names_second(text: &str, second: u64) -> bool {
+    let words = text.replace(',', " ");
+    let words: Vec<Option<u64>> = words.split_whitespace().map(|word| word.parse().ok()).collect();
+    let alone = words.contains(&Some(second));
+    alone
+        || words
+            .windows(3)
+            .any(|three| matches!(three, [Some(from), None, Some(to)] if (*from..=*to).contains(&second)))
 }
 
 /// With arrivals at a constant rate, a fifth of them meets the stall and waits for what is left of it: p90 is half of the

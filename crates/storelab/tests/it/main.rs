@@ -10,3 +10,4 @@ mod messages;
 mod output;
 mod support;
 mod sysbench;
+mod validity;

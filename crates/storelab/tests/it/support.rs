@@ -19,23 +19,27 @@ enum Share {
     WithOthers(#[expect(dead_code, reason = "held until the test ends")] RwLockReadGuard<'static, ()>),
 }
 
+/// Runs beside other tests have no host to themselves, which makes them invalid; what such a test shows does not depend
+/// on it.
+const BESIDE_OTHERS: &str = "--accept-invalid";
+
 /// A folder that stands for a user's home: results, reports and servers go below it.
 pub(crate) struct Lab {
     folder: TempDir,
-    _share: Share,
+    share: Share,
 }
 
 impl Lab {
     /// For a test that runs beside others.
     pub(crate) fn new() -> Self {
         let share = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
-        Self { folder: tempfile::tempdir().expect("a temporary folder"), _share: Share::WithOthers(share) }
+        Self { folder: tempfile::tempdir().expect("a temporary folder"), share: Share::WithOthers(share) }
     }
 
     /// For a test that needs the machine.
     pub(crate) fn alone() -> Self {
         let share = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
-        Self { folder: tempfile::tempdir().expect("a temporary folder"), _share: Share::Alone(share) }
+        Self { folder: tempfile::tempdir().expect("a temporary folder"), share: Share::Alone(share) }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -45,8 +49,10 @@ impl Lab {
     /// The program with these arguments, nothing of the real environment's settings in it.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_storelab"));
+        let is_beside_others = matches!(self.share, Share::WithOthers(_));
         command
             .args(arguments)
+            .args((is_beside_others && arguments.first() == Some(&"run")).then_some(BESIDE_OTHERS))
             .env("STORELAB_HOME", self.folder.path())
             .env_remove("STORELAB_STORE")
             .env_remove("LOG_LEVEL")
