@@ -1,7 +1,8 @@
-//! Numbers only: histograms, per-second series, percentile curves.
+//! Numbers only: histograms, per-second series, percentile curves, change points.
 //!
 //! **No I/O and no async runtime**: values go in, numbers come out.
 
+pub mod change_points;
 mod histogram;
 mod series;
 mod summary;
