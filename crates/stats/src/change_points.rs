@@ -36,6 +36,13 @@ pub struct ChangePoint {
     pub p_value: f64,
 }
 
+/// The relative change, looked at from the side where it is greater; a mean of zero counts for nothing as the side that is looked
+/// from.
+fn magnitude(before: f64, after: f64) -> f64 {
+    let seen_from = |from: f64, to: f64| if from == 0.0 { 0.0 } else { (to / from - 1.0).abs() };
+    seen_from(before, after).max(seen_from(after, before))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -95,6 +102,13 @@ mod tests {
                     start = point.index;
                 }
             }
+        }
+    }
+
+    #[test]
+    fn magnitude_looks_from_the_smaller_side() {
+        for (before, after, expect) in [(100.0, 150.0, 0.5), (150.0, 100.0, 0.5), (0.0, 5.0, 1.0), (0.0, 0.0, 0.0)] {
+            assert!((magnitude(before, after) - expect).abs() < 1e-12, "{before} {after}");
         }
     }
 

@@ -17,12 +17,15 @@ pub struct EDivisive {
     pub permutations: u32,
     /// A change point's p-value is at most this.
     pub p_value_max: f64,
+    /// A change of the mean is greater than this, as a share of the mean on the side where that share is greater; 0 for changes of
+    /// any kind, for the statistic sees more than means.
+    pub change_min: f64,
 }
 
 impl Default for EDivisive {
     /// 499 shuffles, as in the paper's simulations; a level of 1 %, for runs of a program come in hundreds.
     fn default() -> Self {
-        Self { permutations: 499, p_value_max: 0.01 }
+        Self { permutations: 499, p_value_max: 0.01, change_min: 0.0 }
     }
 }
 
@@ -42,13 +45,15 @@ impl EDivisive {
             let at = starts.partition_point(|(start, _)| *start < best.index);
             starts.insert(at, (best.index, p_value));
         }
-        let mean = |piece: &[f64]| piece.iter().sum::<f64>() / piece.len() as f64;
-        let ends = |at: usize| starts.get(at + 1).map_or(values.len(), |(start, _)| *start);
-        let points = starts.iter().enumerate().skip(1).map(|(at, &(index, p_value))| {
-            let (before, after) = (&values[starts[at - 1].0..index], &values[index..ends(at)]);
-            ChangePoint { index, before: mean(before), after: mean(after), p_value }
-        });
-        points.collect()
+        let mut points = points_between(&starts, values);
+        while self.change_min > 0.0
+            && let Some(smallest) = points.iter().map(magnitude).enumerate().min_by(|a, b| a.1.total_cmp(&b.1))
+            && smallest.1 <= self.change_min
+        {
+            starts.remove(smallest.0 + 1);
+            points = points_between(&starts, values);
+        }
+        points
     }
 
     /// The p-value of an energy; none as soon as it cannot be significant any more.
@@ -75,6 +80,19 @@ impl EDivisive {
         }
         Some(of(extreme)).filter(|p_value| *p_value <= self.p_value_max)
     }
+}
+
+/// What lies on both sides of every start but the first.
+fn points_between(starts: &[(usize, f64)], values: &[f64]) -> Vec<ChangePoint> {
+    let means: Vec<_> = pieces(starts, values.len())
+        .map(|(start, end)| values[start..end].iter().sum::<f64>() / (end - start) as f64)
+        .collect();
+    let points = starts.iter().skip(1).zip(means.windows(2));
+    points.map(|(&(index, p_value), mean)| ChangePoint { index, before: mean[0], after: mean[1], p_value }).collect()
+}
+
+fn magnitude(point: &ChangePoint) -> f64 {
+    super::magnitude(point.before, point.after)
 }
 
 /// From where to where pieces go.

@@ -4,8 +4,8 @@
 //! of distances for every question is done here with one table of sums a window; candidates of pieces that were not divided are
 //! kept, and the coefficients of Q, which depend on places alone, are worked out once.
 
-use super::ChangePoint;
 use super::student::Difference;
+use super::{ChangePoint, magnitude};
 
 /// Hunter's method: candidates by energy in windows that overlap by half, then Student's t-test.
 ///
@@ -43,6 +43,8 @@ impl Hunter {
         pieces
             .map(|((start, index), end)| {
                 let Difference { before, after, p_value } = Difference::of(&values[start..index], &values[index..end]);
+                // Two pieces of the same constant, between which nothing differs.
+                let p_value = if p_value.is_nan() { 1.0 } else { p_value };
                 ChangePoint { index, before, after, p_value }
             })
             .collect()
@@ -85,16 +87,17 @@ impl Hunter {
         let mut differences: Vec<_> = (0..places.len()).map(|point| difference(&places, point)).collect();
         while let Some(mut weakest) = first_of(&differences, |a, b| a.p_value > b.p_value) {
             if differences[weakest].p_value < self.p_value_max {
-                weakest = first_of(&differences, |a, b| a.magnitude() < b.magnitude()).unwrap_or(weakest);
-                if differences[weakest].magnitude() > self.change_min {
+                let size = |of: &Difference| magnitude(of.before, of.after);
+                weakest = first_of(&differences, |a, b| size(a) < size(b)).unwrap_or(weakest);
+                if size(&differences[weakest]) > self.change_min {
                     break;
                 }
             }
             places.remove(weakest);
             differences.remove(weakest);
             // As Hunter and Otava: the right neighbour, the one behind it, and not the left one.
-            for point in weakest..places.len().min(weakest + 2) {
-                differences[point] = difference(&places, point);
+            for (point, stale) in differences.iter_mut().enumerate().skip(weakest).take(2) {
+                *stale = difference(&places, point);
             }
         }
         places
@@ -232,16 +235,16 @@ impl Search {
                     best = (i + 1, energy);
                 }
             }
-            within_left += self.vertical[start + i] - self.before(values, start, start + i + 1);
+            within_left += self.vertical[start + i] - distances_before(values, start, start + i + 1);
         }
         let (place, energy) = best;
         Piece { start, end, best: Some((start + place, energy)) }
     }
+}
 
-    /// Distances of the value at a place to those before a piece.
-    fn before(&self, values: &[f64], start: usize, place: usize) -> f64 {
-        values[..start].iter().fold(0.0, |total, value| total + (value - values[place]).abs())
-    }
+/// Distances of the value at a place to those before a piece.
+fn distances_before(values: &[f64], start: usize, place: usize) -> f64 {
+    values[..start].iter().fold(0.0, |total, value| total + (value - values[place]).abs())
 }
 
 /// The piece with the greatest energy, the first of several, and where it would be divided.
