@@ -122,14 +122,27 @@ struct Search {
     between: Vec<f64>,
     /// Σ|xᵢ−xₖ| within the first τ values.
     within: Vec<f64>,
+    /// The same over τ − 1.
+    within_share: Vec<f64>,
+    /// Of one κ.
+    energies: Vec<f64>,
+    /// n as a number.
+    number: Vec<f64>,
     /// 1 / n, and 0 for 0, since a single value has no distances within.
     inverse: Vec<f64>,
 }
 
 impl Search {
     fn new(values: usize) -> Self {
-        let inverse = (0..=values).map(|number| if number == 0 { 0.0 } else { 1.0 / number as f64 });
-        Self { between: vec![0.0; values + 1], within: vec![0.0; values + 1], inverse: inverse.collect() }
+        let zeros = || vec![0.0; values + 1];
+        Self {
+            between: zeros(),
+            within: zeros(),
+            within_share: zeros(),
+            energies: zeros(),
+            number: (0..=values).map(|number| number as f64).collect(),
+            inverse: (0..=values).map(|number| if number == 0 { 0.0 } else { 1.0 / number as f64 }).collect(),
+        }
     }
 
     /// The best division of any piece; none where all are single values.
@@ -143,30 +156,32 @@ impl Search {
 
     /// The τ of the greatest energy over all τ and κ.
     fn best_of_piece(&mut self, values: &[f64]) -> Option<Best> {
-        let Self { between, within, inverse } = self;
+        let Self { between, within, within_share, energies, number, inverse } = self;
         between[..values.len()].fill(0.0);
         let mut best: Option<Best> = None;
         for (last, new) in values.iter().enumerate().skip(1) {
+            let count = last + 1;
             // The new value goes to Y for every τ that is not behind it.
             let mut to_new = 0.0;
-            for (between, value) in between[1..=last].iter_mut().zip(values) {
+            for (between, value) in between[1..count].iter_mut().zip(values) {
                 to_new += (value - new).abs();
                 *between += to_new;
             }
             let all = within[last] + to_new;
-            within[last + 1] = all;
-            let count = last + 1;
-            let twice = 2.0 * inverse[count];
-            for index in 1..count {
-                let (n, m) = (index as f64, (count - index) as f64);
-                let within_right = all - within[index] - between[index];
-                let energy = twice
-                    * (between[index]
-                        - m * inverse[index - 1] * within[index]
-                        - n * inverse[count - index - 1] * within_right);
-                if best.is_none_or(|best| energy > best.energy) {
-                    best = Some(Best { index, energy });
-                }
+            within[count] = all;
+            within_share[count] = all * inverse[last];
+            let lefts = within[1..count].iter().zip(&within_share[1..count]).zip(&number[1..count]);
+            let rights = number[1..count].iter().rev().zip(inverse[..last].iter().rev());
+            let terms = between[1..count].iter().zip(lefts).zip(rights);
+            for (energy, ((between, ((within, within_share), n)), (m, inverse))) in energies.iter_mut().zip(terms) {
+                *energy = between - m * within_share - n * inverse * (all - within - between);
+            }
+            let greater = |best: f64, energy: &f64| if *energy > best { *energy } else { best };
+            let greatest = energies[..last].iter().fold(f64::NEG_INFINITY, greater);
+            let energy = 2.0 * inverse[count] * greatest;
+            if best.is_none_or(|best| energy > best.energy) {
+                let place = energies[..last].iter().position(|energy| *energy >= greatest);
+                best = place.map(|place| Best { index: place + 1, energy });
             }
         }
         best
