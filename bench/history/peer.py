@@ -77,6 +77,9 @@ def fixture(path):
     outlier = noisy(pieces((120, 100)))
     outlier[60] = 160.0
     steps = pieces((45, 20), (38, 22.5), (61, 21.7), (30, 27), (50, 24.4))
+    # A point goes whose left neighbour then parts nothing any more, which Otava does not notice.
+    leftover = [99, 103, 100, 99, 99, 101, 95, 99, 100, 101, 100, 94, 99, 100, 98, 103, 99, 98, 100, 98]
+    leftover += [97, 95, 96, 97, 97, 96, 97, 96, 96, 98, 93, 92, 94, 96, 101, 102, 99, 102, 97, 97]
     series = [
         {"name": "no change", "values": noisy(pieces((300, 100)))},
         {"name": "one step", "values": noisy(pieces((60, 100), (60, 104)))},
@@ -94,6 +97,7 @@ def fixture(path):
         {"name": "whole numbers with ties", "values": noisy(pieces((70, 5), (70, 7), (40, 6)), 1.2, 0)},
         {"name": "zeros, then not", "values": pieces((40, 0.0)) + noisy(pieces((40, 3)), 0.3)},
         {"name": "constant", "values": pieces((120, 0.1))},
+        {"name": "a leftover", "values": leftover},
         {"name": "short", "values": [10.1, 10.0, 10.2, 9.9, 12.0, 12.1, 11.9, 12.2]},
         {"name": "two", "values": [1.0, 2.0]},
         {"name": "one", "values": [1.0]},

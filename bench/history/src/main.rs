@@ -1,7 +1,8 @@
 //! Change points of 10,000 values beside Apache Otava's (`PyPI`), in turn on the same series from the same file.
 //!
-//! What is compared is the time of the computation, taken inside each program after a first of some values that is not counted;
-//! the time of the whole processes, interpreter's start and reading included, stands beside it. Both must find the same places.
+//! What is compared is the time of the computation, taken inside each program after a first of some values that is not
+//! counted; the time of the whole processes, interpreter's start and reading included, stands beside it. Both must find
+//! the same places.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,7 +23,8 @@ const OTAVA: &str = "apache-otava==0.8.0";
 /// Values of a series.
 const VALUES: usize = 10_000;
 
-/// How often a process works each series out, of which the fastest counts, as in `peer.py`: the others were interrupted.
+/// How often a process works each series out, of which the fastest counts, as in `peer.py`: the others were
+/// interrupted.
 const REPEATS: u32 = 3;
 
 /// How many times faster we mean to be.

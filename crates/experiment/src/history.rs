@@ -12,11 +12,16 @@ pub use metric::HistoryMetric;
 /// Runs of a history: the newest.
 pub const HISTORY_RUNS_MAX: usize = 10_000;
 
-/// Runs that E-divisive is asked about: its 499 shuffles of 1,000 values take a second, and time is in the square of their number.
+/// Runs that E-divisive is asked about: its 499 shuffles of 1,000 values take a second, and time is in the square of
+/// their number.
 pub const E_DIVISIVE_RUNS_MAX: usize = 1_000;
 
 /// With fewer runs only a change beyond all noise is told from it: at eight, four before and four after.
 const RUNS_MIN: usize = 8;
+
+/// Above it nothing changed: the level of E-divisive, and ten times that of Hunter, whose t-test is done anew where pieces
+/// were merged.
+const P_VALUE_MAX: f64 = 0.01;
 
 /// What shuffles derive from: the same history is judged the same way every time.
 const SEED: u64 = 42;
@@ -84,9 +89,17 @@ pub struct ChangePoint {
     pub p_value: f64,
 }
 
+impl ChangePoint {
+    /// Whether the pieces on its both sides differ. Places are Otava's, and Otava keeps some between which nothing is left
+    /// of the change once others went (see [`Hunter::change_points`]).
+    pub fn is_significant(&self) -> bool {
+        self.p_value <= P_VALUE_MAX
+    }
+}
+
 impl History {
-    /// Finds where a metric changed for good, by more than `change_min` as a share of the side where that is more. Points are oldest
-    /// first, their values finite.
+    /// Finds where a metric changed for good, by more than `change_min` as a share of the side where that is more.
+    /// Points are oldest first, their values finite.
     pub fn of(
         name: &str,
         metric: &HistoryMetric,
@@ -124,12 +137,18 @@ impl History {
             change: if point.before == 0.0 { 1.0 } else { point.after / point.before - 1.0 },
             p_value: point.p_value,
         });
+        let change_points: Vec<_> = change_points.collect();
+        for ChangePoint { index, p_value, .. } in change_points.iter().filter(|point| !point.is_significant()) {
+            notes.push(format!(
+                "{index} is there because Apache Otava has it; between its neighbours nothing changed (p {p_value:.2})"
+            ));
+        }
         Self {
             schema: HISTORY_SCHEMA.to_owned(),
             name: name.to_owned(),
             metric: metric.to_string(),
             unit: metric.unit().to_owned(),
-            change_points: change_points.collect(),
+            change_points,
             points,
             method,
             notes,
@@ -175,6 +194,19 @@ mod tests {
             .map(|point| (point.index, point.change))
             .collect();
         assert_eq!(changes, [(20, 1.0)]);
+    }
+
+    #[test]
+    fn a_place_that_is_only_otavas_is_said() {
+        // Of the fixture that Otava's answers are kept in: 20 and 30.
+        let values = [
+            99, 103, 100, 99, 99, 101, 95, 99, 100, 101, 100, 94, 99, 100, 98, 103, 99, 98, 100, 98, 97, 95, 96, 97,
+            97, 96, 97, 96, 96, 98, 93, 92, 94, 96, 101, 102, 99, 102, 97, 97,
+        ];
+        let History { change_points, notes, .. } = history(&values.map(f64::from), HistoryMethod::Hunter, 0.0);
+        let found: Vec<_> = change_points.iter().map(|point| (point.index, point.is_significant())).collect();
+        assert_eq!(found, [(20, true), (30, false)]);
+        assert_eq!(notes, ["30 is there because Apache Otava has it; between its neighbours nothing changed (p 0.49)"]);
     }
 
     #[test]

@@ -43,8 +43,8 @@ struct Seen {
 }
 
 impl Results {
-    /// A metric over the completed runs that have the name of the run that is meant (see [`find`](Self::find)), oldest first,
-    /// with the places where it changed for good.
+    /// A metric over the completed runs that have the name of the run that is meant (see [`find`](Self::find)), oldest
+    /// first, with the places where it changed for good.
     ///
     /// # Errors
     /// `NotFound`, `Ambiguous`; `NoOperation` where there are runs, and none has the metric's operation; `Damaged`.
@@ -159,7 +159,7 @@ fn notes(left_out: &LeftOut, seen: &Seen, metric: &HistoryMetric) -> Vec<String>
         reasons.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{} left out: {why}", runs(*count))),
     );
     if unmeasured > 0 {
-        notes.push(format!("{} left out: no {metric} in it", runs(unmeasured)));
+        notes.push(format!("{} left out: no value of {metric}", runs(unmeasured)));
     }
     if seen.works.len() > 1 {
         let works: Vec<_> = seen.works.iter().map(String::as_str).collect();

@@ -1,20 +1,22 @@
 //! Where the level of a series changed for good.
 //!
 //! Both methods rest on the energy statistic of Matteson and James (A Nonparametric Approach for Multiple Change Point
-//! Analysis of Multivariate Data, JASA 109, 2014, arXiv:1306.4933), with α = 1. For two neighbouring pieces X of n values and
-//! Y of m it is
+//! Analysis of Multivariate Data, JASA 109, 2014, arXiv:1306.4933), with α = 1. For two neighbouring pieces X of n
+//! values and Y of m it is
 //!
 //! ```text
 //! Q(X, Y) = mn/(m+n) · ( 2/(mn) Σᵢⱼ|xᵢ−yⱼ| − (n choose 2)⁻¹ Σᵢ﹤ₖ|xᵢ−xₖ| − (m choose 2)⁻¹ Σⱼ﹤ₖ|yⱼ−yₖ| )
 //! ```
 //!
-//! which is about zero where both come from one distribution, and grows with their number where they do not. A candidate is
-//! the τ for which Q between the values from the last change to τ, and those from τ to some κ behind it, is greatest.
+//! which is about zero where both come from one distribution, and grows with their number where they do not. A
+//! candidate is the τ for which Q between the values from the last change to τ, and those from τ to some κ behind it,
+//! is greatest.
 //!
-//! - [`Hunter`] looks for candidates in windows and asks Student's t-test about them, so it is deterministic and takes time in
-//!   proportion to the number of values (Fleming et al., Hunter, ICPE 2023). It gives what Apache Otava 0.8 gives.
-//! - [`EDivisive`] is the paper's own: the whole series is divided again and again, and a permutation test says when to stop.
-//!   It needs no normal distribution, and time in the square of the number of values.
+//! - [`Hunter`] looks for candidates in windows and asks Student's t-test about them, so it is deterministic and takes
+//!   time in proportion to the number of values (Fleming et al., Hunter, ICPE 2023). It gives what Apache Otava 0.8
+//!   gives.
+//! - [`EDivisive`] is the paper's own: the whole series is divided again and again, and a permutation test says when to
+//!   stop. It needs no normal distribution, and time in the square of the number of values.
 
 mod e_divisive;
 mod hunter;
@@ -36,8 +38,8 @@ pub struct ChangePoint {
     pub p_value: f64,
 }
 
-/// The relative change, looked at from the side where it is greater; a mean of zero counts for nothing as the side that is looked
-/// from.
+/// The relative change, looked at from the side where it is greater; a mean of zero counts for nothing as the side that
+/// is looked from.
 fn magnitude(before: f64, after: f64) -> f64 {
     let seen_from = |from: f64, to: f64| if from == 0.0 { 0.0 } else { (to / from - 1.0).abs() };
     seen_from(before, after).max(seen_from(after, before))
@@ -157,8 +159,8 @@ mod tests {
     #[test]
     fn false_alarms_are_as_rare_as_is_stated() {
         const SERIES: u64 = 400;
-        // Stated in docs/statistics/history.md for series of 100: Hunter's candidate is the greatest of many, which the t-test does
-        // not know, nor does it know heavy tails; a permutation test takes both into account.
+        // Stated in docs/statistics/history.md for series of 100: Hunter's candidate is the greatest of many, which the
+        // t-test does not know, nor does it know heavy tails; a permutation test takes both into account.
         for (name, heavy_tails, hunter_max, e_divisive_max) in
             [("normal", false, 0.09, 0.03), ("heavy tails", true, 0.2, 0.03)]
         {
@@ -184,12 +186,17 @@ mod tests {
 
         #[test]
         fn unit_and_origin_do_not_matter(
-            seed in 0_u64..1_000, lengths in prop::collection::vec(20_usize..60, 1..5), power in -3_i32..4, shift in -4_i32..4
+            seed in 0_u64..1_000,
+            lengths in prop::collection::vec(20_usize..60, 1..5),
+            power in -3_i32..4,
+            shift in -4_i32..4,
         ) {
             // Powers of two, which round nothing, and values on a grid that a shift does not leave.
             let (scale, shift) = (2_f64.powi(power), f64::from(shift) * 64.0);
-            let pieces: Vec<_> = lengths.iter().enumerate().map(|(place, &length)| (length, 100.0 + (place % 2) as f64 * 9.0)).collect();
-            let values: Vec<f64> = Noise::new(seed).around(&pieces, 2.0).iter().map(|value| (value * 1024.0).round() / 1024.0).collect();
+            let level = |place: usize| 100.0 + (place % 2) as f64 * 9.0;
+            let pieces: Vec<_> = lengths.iter().enumerate().map(|(place, &length)| (length, level(place))).collect();
+            let noisy = Noise::new(seed).around(&pieces, 2.0);
+            let values: Vec<f64> = noisy.iter().map(|value| (value * 1024.0).round() / 1024.0).collect();
             let moved: Vec<f64> = values.iter().map(|value| (value + shift) * scale).collect();
             for ((method, found), (_, again)) in both(&values).into_iter().zip(both(&moved)) {
                 prop_assert_eq!(places(&found), places(&again), "{}", method);

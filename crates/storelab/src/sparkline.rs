@@ -6,8 +6,8 @@ const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 /// Stands below a marked place.
 const MARK: char = '▲';
 
-/// The values as a line of at most so many letters, each the mean of its share of them, and below it a line with a mark at each marked
-/// place. Empty where there are no values.
+/// The values as a line of at most so many letters, each the mean of its share of them, and below it a line with a mark
+/// at each marked place. Empty where there are no values.
 pub(crate) fn sparkline(values: &[f64], marks: &[usize], letters_max: usize) -> (String, String) {
     let letters = values.len().min(letters_max);
     let start = |letter: usize| letter * values.len() / letters;

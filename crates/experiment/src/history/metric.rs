@@ -58,8 +58,8 @@ impl HistoryMetric {
         self.operation.as_deref()
     }
 
-    /// Its value in a run; none where the run has no such operation, or nothing of it was measured. `histograms` is asked only for
-    /// a percentile that no record has.
+    /// Its value in a run; none where the run has no such operation, or nothing of it was measured. `histograms` is
+    /// asked only for a percentile that no record has.
     ///
     /// # Errors
     /// What `histograms` gives.

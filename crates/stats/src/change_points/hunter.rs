@@ -1,17 +1,18 @@
 //! Change points as Hunter finds them, which became Apache Otava.
 //!
-//! Every step is done in Otava 0.8's order, sums included, so that both find the same places, ties too. What it does with a matrix
-//! of distances for every question is done here with one table of sums a window; candidates of pieces that were not divided are
-//! kept, and the coefficients of Q, which depend on places alone, are worked out once.
+//! Every step is done in Otava 0.8's order, sums included, so that both find the same places, ties too. What it does
+//! with a matrix of distances for every question is done here with one table of sums a window; candidates of pieces
+//! that were not divided are kept, and the coefficients of Q, which depend on places alone, are worked out once.
 
 use super::student::Difference;
 use super::{ChangePoint, magnitude};
 
 /// Hunter's method: candidates by energy in windows that overlap by half, then Student's t-test.
 ///
-/// The series is walked in windows. Each is divided at its best candidate, and its pieces again, as long as the t-test calls the
-/// difference significant at a relaxed level. The weak points of all windows are then thinned out over the whole series: as long
-/// as the weakest is not significant at the real level, or its change too small, it goes, and its neighbours are tested anew.
+/// The series is walked in windows. Each is divided at its best candidate, and its pieces again, as long as the t-test
+/// calls the difference significant at a relaxed level. The weak points of all windows are then thinned out over the
+/// whole series: as long as the weakest is not significant at the real level, or its change too small, it goes, and its
+/// neighbours are tested anew.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Hunter {
     /// Values that are looked at together, 2 at least; memory grows with its square.
@@ -32,9 +33,9 @@ impl Default for Hunter {
 impl Hunter {
     /// The change points of finite values, in order.
     ///
-    /// Places are Otava's. Means and p-values are those of the pieces between the places that are left; Otava's own are sometimes
-    /// of pieces that were merged since (it does not test the left neighbour of a point that it takes out again), so that a p-value
-    /// may be above [`p_value_max`](Self::p_value_max) here.
+    /// Places are Otava's. Means and p-values are those of the pieces between the places that are left; Otava's own are
+    /// sometimes of pieces that were merged since (it does not test the left neighbour of a point that it takes out
+    /// again), so that a p-value may be above [`p_value_max`](Self::p_value_max) here.
     pub fn change_points(&self, values: &[f64]) -> Vec<ChangePoint> {
         let places = self.merge(self.split(values), values);
         let ends = places.iter().skip(1).copied().chain([values.len()]);
@@ -118,8 +119,8 @@ struct Piece {
     best: Option<(usize, f64)>,
 }
 
-/// Finds candidates in windows of up to a size. Places within a window: for a piece from s, row i stands for τ = s + i + 1, the start
-/// of Y, and column j for κ = s + j + 2, its end.
+/// Finds candidates in windows of up to a size. Places within a window: for a piece from s, row i stands for τ = s + i
+/// + 1, the start of Y, and column j for κ = s + j + 2, its end.
 struct Search {
     /// Rows and columns of the tables: pairs of neighbours in a window.
     width: usize,

@@ -16,8 +16,8 @@ pub(super) struct Difference {
 impl Difference {
     /// Compares two pieces, of which none is empty.
     ///
-    /// The deviations that go into the pooled variance divide by n, not by n − 1, since Otava's do: p is a little too small where
-    /// pieces are short.
+    /// The deviations that go into the pooled variance divide by n, not by n − 1, since Otava's do: p is a little too
+    /// small where pieces are short.
     pub(super) fn of(left: &[f64], right: &[f64]) -> Self {
         let (before, left_deviation) = mean_and_deviation(left);
         let (after, right_deviation) = mean_and_deviation(right);
@@ -54,8 +54,8 @@ fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
     (mean, (squares / count).sqrt())
 }
 
-/// Sums in the order in which `NumPy` does (pairwise, eight sums side by side in blocks of up to 128): whether a constant piece has
-/// no deviation at all depends on the last digit.
+/// Sums in the order in which `NumPy` does (pairwise, eight sums side by side in blocks of up to 128): whether a
+/// constant piece has no deviation at all depends on the last digit.
 fn sum(values: &[f64], of: impl Fn(f64) -> f64 + Copy) -> f64 {
     const LANES: usize = 8;
     const BLOCK: usize = 128;

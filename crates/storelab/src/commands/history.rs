@@ -49,7 +49,8 @@ pub(crate) enum MethodArgument {
     /// In windows, with Student's t-test: Hunter's, which gives what Apache Otava gives.
     #[default]
     Hunter,
-    /// Over all, with a permutation test: Matteson and James's, which assumes no distribution; the newest 1,000 runs at most.
+    /// Over all, with a permutation test: Matteson and James's, which assumes no distribution; the newest 1,000 runs at
+    /// most.
     EDivisive,
 }
 
@@ -94,7 +95,9 @@ fn text(history: &History, more_is_better: bool) -> String {
         lines.extend([String::new(), format!("  {line}")]);
         lines.extend((!below.is_empty()).then(|| format!("  {below}")));
         let bound = |pick: fn(f64, f64) -> f64| figure(values.iter().copied().reduce(pick).unwrap_or_default(), unit);
-        lines.push(format!("  {} to {}", bound(f64::min), bound(f64::max)));
+        let runs_a_block = values.len() as f64 / LINE_LETTERS_MAX as f64;
+        let each = (runs_a_block > 1.0).then(|| format!(", a block is the mean of {runs_a_block:.1} runs"));
+        lines.push(format!("  {} to {}{}", bound(f64::min), bound(f64::max), each.unwrap_or_default()));
     }
     lines.push(format!("\n{} ({method})", counted(change_points.len(), "change point")));
     if !change_points.is_empty() {
@@ -107,17 +110,23 @@ fn text(history: &History, more_is_better: bool) -> String {
 
 fn change_points_table(history: &History, more_is_better: bool) -> String {
     let mut rows = table(["INDEX", "STARTED", "RUN", "BEFORE", "AFTER", "CHANGE", "", "P"]);
-    for ChangePoint { index, before, after, change, p_value } in &history.change_points {
-        let Some(point) = history.points.get(*index) else { continue };
+    for change_point in &history.change_points {
+        let ChangePoint { index, before, after, change, p_value } = *change_point;
+        let Some(point) = history.points.get(index) else { continue };
         rows.add_row([
             index.to_string(),
             point.started_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
             results::short_id(point.run),
-            figure(*before, &history.unit),
-            figure(*after, &history.unit),
-            if *before == 0.0 { "from nothing".to_owned() } else { format!("{:+.1} %", change * 100.0) },
-            if (after > before) == more_is_better { "better" } else { "worse" }.to_owned(),
-            if *p_value < 1e-4 { "<0.0001".to_owned() } else { format!("{p_value:.4}") },
+            figure(before, &history.unit),
+            figure(after, &history.unit),
+            if before == 0.0 { "from nothing".to_owned() } else { format!("{:+.1} %", change * 100.0) },
+            match (change_point.is_significant(), (after > before) == more_is_better) {
+                (false, _) => "not significant",
+                (true, true) => "better",
+                (true, false) => "worse",
+            }
+            .to_owned(),
+            if p_value < 1e-4 { "<0.0001".to_owned() } else { format!("{p_value:.4}") },
         ]);
     }
     table_text(&rows)

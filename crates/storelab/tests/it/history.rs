@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::Lab;
 
 /// Runs on each side of the change.
-const RUNS: usize = 8;
+const RUNS: usize = 6;
 
 fn run(lab: &Lab, latency: &str) {
     let target = format!("null:?latency={latency}");
@@ -52,7 +52,7 @@ fn a_server_that_became_slower_is_found_where_it_did() {
 
     let text = lab.run(&["history", "last", "--all", "--metric", "p50(read)", "--min-change", "66%"]);
     assert_eq!(text.code, Some(0), "{text:?}");
-    for part in ["p50(read) of nightly: 16 runs", "▲", "1 change point (", "worse", "<0.0001"] {
+    for part in ["p50(read) of nightly: 12 runs", "▲", "1 change point (", "worse", "<0.0001"] {
         assert!(text.stdout.contains(part), "{part}: {text:?}");
     }
     let few = lab.run(&["history", "nightly", "--all", "--limit", "3"]);
