@@ -87,6 +87,11 @@ bench-instructions: compiler ## Count the instructions of an operation and compa
 	$(CARGO) build --release --package storelab --no-default-features --features $(WIRE_DRIVERS)
 	$${CARGO_TARGET_DIR:-target}/release/instructions --storelab $${CARGO_TARGET_DIR:-target}/release/storelab $(if $(ACCEPT),--accept)
 
+.PHONY: bench-history
+bench-history: compiler ## Find change points beside Apache Otava (from PyPI) on the same series, and write the table.
+	$(CARGO) build --release --package history
+	$${CARGO_TARGET_DIR:-target}/release/history --docs docs/benchmarks.md
+
 .PHONY: bench
 bench: compiler ## Run the micro-benchmarks.
 	$(CARGO) bench --workspace --bench '*'

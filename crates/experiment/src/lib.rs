@@ -18,7 +18,10 @@ mod verdict;
 
 pub use comparison::{COMPARISON_SCHEMA, Change, ComparedMetric, Comparison, Difference, Side};
 pub use data::{LoadProgress, Prepared, clean, load, local_runtime, prepare};
-pub use history::{ChangePoint, HISTORY_SCHEMA, History, HistoryPoint};
+pub use history::{
+    ChangePoint, E_DIVISIVE_RUNS_MAX, HISTORY_RUNS_MAX, HISTORY_SCHEMA, History, HistoryMethod, HistoryMetric,
+    HistoryPoint,
+};
 pub use plan::{Collect, IoPlan, LoadPlan, PhasePlan, Plan, Spacing, WorkloadPlan};
 pub use record::{
     AccountingRecord, CheckOutcome, CheckRecord, ErrorMessage, GeneratorRecord, HistogramRecord, Lateness, Metric,

@@ -75,6 +75,16 @@ pub enum Error {
         /// The first that fit, as `id (name)`.
         candidates: Vec<String>,
     },
+    /// No run of a history has the operation that is asked for.
+    #[error("no run of `{name}` has an operation `{operation}`")]
+    NoOperation {
+        /// The runs' name.
+        name: String,
+        /// What was asked for.
+        operation: String,
+        /// What they have.
+        known: Vec<String>,
+    },
     /// The run goes on.
     #[error("run {run} is still going on")]
     StillRunning {
@@ -158,6 +168,12 @@ impl Error {
             Self::NewerVersion { .. } => "use the newer Storelab, or give another file with --store PATH".to_owned(),
             Self::NotFound { near: Some(near), .. } => format!("did you mean `{near}`?"),
             Self::NotFound { near: None, .. } => "`storelab runs` lists what there is".to_owned(),
+            Self::NoOperation { operation, known, .. } => {
+                match store::did_you_mean(operation, known.iter().map(String::as_str)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("they have {}", known.join(", ")),
+                }
+            }
             Self::Ambiguous { .. } => "give more digits of the id".to_owned(),
             Self::StillRunning { .. } => "stop it first, or wait for its end".to_owned(),
             Self::Io { .. } => "give another file with --store PATH, or set STORELAB_HOME to a folder".to_owned(),

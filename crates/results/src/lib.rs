@@ -8,6 +8,7 @@
 //! **It knows no server, no HTTP and no command line**, and never opens a file of another program for writing.
 
 mod error;
+mod history;
 mod location;
 mod owner;
 mod query;
@@ -20,6 +21,7 @@ mod sink;
 mod storage;
 
 pub use error::{Error, Result};
+pub use history::HistoryQuery;
 pub use location::default_path;
 pub use query::{RunSummary, short_id};
 pub use storage::{Access, Results};

@@ -1,7 +1,8 @@
-//! Numbers only: histograms, per-second series, percentile curves, tests.
+//! Numbers only: histograms, per-second series, percentile curves, tests, change points.
 //!
 //! **No I/O and no async runtime**: values go in, numbers come out.
 
+pub mod change_points;
 mod histogram;
 mod series;
 mod stationarity;

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use experiment::{Collect, IoPlan, PerSecond, Spacing, Span};
 
+use crate::commands::HistoryArguments;
 use crate::validity::ValidityFlags;
 
 const EXIT_CODES: &str = "\
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     Show(ShowArguments),
     /// Write a run's report, or that of several side by side: one HTML file that needs nothing else.
     Report(ReportArguments),
+    /// Show a metric over the runs of one name, and where it changed for good.
+    History(HistoryArguments),
     /// List the data stores that can be reached, with what each can do.
     Stores(StoresArguments),
     /// List the workloads with their variants and parameters.

@@ -2,6 +2,7 @@
 
 mod clean;
 mod engines;
+mod history;
 mod load;
 mod manual;
 mod report;
@@ -12,6 +13,8 @@ mod stores;
 mod workloads;
 
 use experiment::{Plan, WorkloadPlan};
+
+pub(crate) use history::HistoryArguments;
 
 use crate::cli::{Cli, Command, WorkloadArguments};
 use crate::exit::Exit;
@@ -26,6 +29,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Runs(arguments) => runs::run(&arguments, store),
         Command::Show(arguments) => show::run(&arguments, store),
         Command::Report(arguments) => report::run(&arguments, store),
+        Command::History(arguments) => history::run(&arguments, store),
         Command::Stores(arguments) => stores::run(&arguments),
         Command::Workloads(arguments) => workloads::run(&arguments),
         Command::Engines(arguments) => engines::run(arguments.command),

@@ -47,7 +47,9 @@ pub(crate) fn code_of(error: &anyhow::Error) -> Exit {
         };
     }
     match error.downcast_ref::<results::Error>() {
-        Some(results::Error::NotFound { .. } | results::Error::Ambiguous { .. }) => Exit::Usage,
+        Some(
+            results::Error::NotFound { .. } | results::Error::Ambiguous { .. } | results::Error::NoOperation { .. },
+        ) => Exit::Usage,
         _ => Exit::Failed,
     }
 }

@@ -7,6 +7,7 @@ mod commands;
 mod environment;
 mod exit;
 mod progress;
+mod sparkline;
 mod terminal;
 mod validity;
 

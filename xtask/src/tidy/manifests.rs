@@ -28,6 +28,7 @@ const ORDER: &[&str] = &[
     "storelab",
     "testkit",
     "floors",
+    "history",
     "instructions",
     "peers",
     "xtask",
@@ -73,7 +74,7 @@ const FENCES: &[Fence] = &[
     Fence {
         what: "errors without a type",
         names: &["anyhow"],
-        owners: &["floors", "instructions", "peers", "storelab", "xtask"],
+        owners: &["floors", "history", "instructions", "peers", "storelab", "xtask"],
     },
 ];
 
@@ -265,7 +266,9 @@ mod tests {
             (
                 "runner",
                 "[dependencies]\nanyhow.workspace = true",
-                Some("which only `floors` and `instructions` and `peers` and `storelab` and `xtask` may know"),
+                Some(
+                    "which only `floors` and `history` and `instructions` and `peers` and `storelab` and `xtask` may know",
+                ),
             ),
             (
                 "runner",

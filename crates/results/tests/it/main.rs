@@ -10,6 +10,7 @@ mod finding;
 #[path = "../../src/fixture.rs"]
 mod fixture;
 mod full;
+mod history;
 mod schema;
 mod sharing;
 
@@ -51,6 +52,10 @@ fn main() {
         test("newer files are refused", files::newer),
         test("runs are found by id, name and age", finding::by_all),
         test("runs are deleted with all that is theirs", finding::deleted),
+        test("a history is of the completed runs of a name", history::of_a_name),
+        test("a history reads other percentiles from histograms", history::other_percentiles),
+        test("a history of what no run has is an error", history::of_nothing),
+        test("a history fits its published schema", history::a_history_fits),
         test("a record fits its published schema", schema::a_record_fits),
         test("the schema requires the published shape", schema::the_shape_is_required),
     ];

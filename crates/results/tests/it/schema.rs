@@ -122,7 +122,7 @@ pub(crate) fn the_shape_is_required() {
 }
 
 /// Every field that the record has is in the schema and required there, unless the schema leaves the object open.
-fn check_all_described(whole: &Value, schema: &Value, value: &Value, path: &str) {
+pub(crate) fn check_all_described(whole: &Value, schema: &Value, value: &Value, path: &str) {
     let schema = resolved(whole, schema);
     match value {
         Value::Object(fields) => {
