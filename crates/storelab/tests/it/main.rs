@@ -6,6 +6,7 @@ mod data;
 mod documentation;
 mod failover;
 mod known_answers;
+mod live;
 mod messages;
 mod output;
 mod support;
