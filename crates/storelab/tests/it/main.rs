@@ -1,5 +1,6 @@
 //! The program as a user meets it: real processes, real servers, exit codes, what is left behind.
 
+mod action;
 mod cluster;
 mod crash;
 mod data;
