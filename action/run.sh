@@ -73,7 +73,8 @@ code=0
 run="$(sed -n 's/^  "id": "\([0-9a-f-]*\)",*$/\1/p' "$record" | head -n 1)"
 
 compared=0
-if [ -z "$baseline" ] && [ -n "$run" ] && [ -f "$kept/run" ]; then
+# With a run that failed a threshold there would be two things to say; the threshold is one already.
+if [ "$code" = 0 ] && [ -z "$baseline" ] && [ -n "$run" ] && [ -f "$kept/run" ]; then
   "$storelab" compare "$(cat "$kept/run")" "$run" "${compare_flags[@]}" >&2 || compared=$?
 fi
 # A run that is worth nothing is no measure for others; one that is slower is what there is from now on.
@@ -84,30 +85,31 @@ else
   keep=false
 fi
 
-case "$code" in
-  0)
-    if [ "$compared" = 0 ]; then
-      verdict=passed
-    elif [ -f "$comparison" ]; then
-      verdict=slower
-    else
-      verdict=incomparable
-    fi
-    ;;
-  4) verdict=invalid ;;
-  5) verdict=unverified ;;
-  99) verdict=threshold ;;
-  130) verdict=interrupted ;;
+# Only runs that ended well are compared, so that a comparison that was made says what 99 means.
+case "$code,$compared" in
+  0,0) verdict=passed ;;
+  0,99) verdict=slower ;;
+  0,*) verdict=incomparable ;;
+  4,*) verdict=invalid ;;
+  5,*) verdict=unverified ;;
+  99,*) if [ -f "$comparison" ]; then verdict=slower; else verdict=threshold; fi ;;
+  130,*) verdict=interrupted ;;
   *) verdict=failed ;;
 esac
 [ "$code" != 0 ] || code="$compared"
 
-if [ ! -f "$summary" ]; then
-  printf '## Storelab: %s\n\nNothing was measured (exit code %s). The log says why.\n' "$verdict" "$code" >"$summary"
-fi
-if [ -f "$comparison" ]; then
-  { echo; cat "$comparison"; } >>"$summary"
-fi
+{
+  if [ -f "$comparison" ]; then
+    echo
+    cat "$comparison"
+  elif [ "$verdict" = incomparable ]; then
+    printf '\nThe comparison with the baseline could not be made (exit code %s). The log says why.\n' "$code"
+  elif [ ! -f "$summary" ]; then
+    printf '## Storelab: %s\n\nNothing was measured (exit code %s). The log says why.\n' "$verdict" "$code"
+  fi
+} >"$results/more.md"
+cat "$results/more.md" >>"$summary"
+rm "$results/more.md"
 if [ -z "${GITHUB_STEP_SUMMARY:-}" ]; then
   cat "$summary" >&2
 elif [ "${INPUT_SUMMARY:-true}" = true ]; then

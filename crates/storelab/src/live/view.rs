@@ -84,7 +84,7 @@ pub(super) struct Figures {
     /// Seconds that they are of.
     pub(super) seconds: u64,
     pub(super) latency: Histogram,
-    /// The percentiles of the last column's list, in microseconds.
+    /// The latencies at [`PERCENTILES`], in microseconds; of the last second that was closed.
     pub(super) latency_us: [f64; PERCENTILES.len()],
 }
 
@@ -455,7 +455,9 @@ pub(super) mod tests {
         let mut view = View::default();
         view.expect(&load());
         view.begin("run", "ycsb:b on null:");
-        samples.iter().for_each(|sample| view.tell(&Event::Sampled(sample)));
+        for sample in samples {
+            view.tell(&Event::Sampled(sample));
+        }
         view
     }
 
