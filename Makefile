@@ -112,6 +112,8 @@ lint: compiler ## Check format, lints, documentation, the rules of the house, an
 	$(CARGO) xtask tidy
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
+	@if command -v shellcheck >/dev/null; then shellcheck action/run.sh; \
+	else echo 'not checked: action/run.sh; install shellcheck' >&2; fi
 	@if ! $(CARGO) deny --version >/dev/null 2>&1; then \
 	  echo 'not checked: licences and sources of dependencies; install it with: cargo install --locked cargo-deny' >&2; \
 	else \

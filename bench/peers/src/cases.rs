@@ -279,6 +279,26 @@ pub(crate) static CASES: &[Case] = &[
         ..NO_ENGINE
     },
     Case {
+        name: "the live view: null driver, one thread",
+        target: "null:",
+        programs: &[
+            Program {
+                name: "storelab --live",
+                run: |site| programs::storelab_watching(site, "--workload ycsb:c --sessions 1 --workers 1 --live"),
+                is_watched: true,
+                ..STORELAB
+            },
+            Program {
+                name: "storelab, progress shown",
+                run: |site| programs::storelab_watching(site, "--workload ycsb:c --sessions 1 --workers 1"),
+                is_watched: true,
+                goals: LIVE,
+                ..STORELAB
+            },
+        ],
+        ..NO_ENGINE
+    },
+    Case {
         name: "what is watched: Redis GET, 50 sessions, one thread",
         programs: &[
             Program {
@@ -305,6 +325,9 @@ const OPEN_LATENESS: &[Goal] = &[Goal::lateness_us(100.0)];
 
 /// What is watched each second is for nothing in what is measured.
 const WATCHING: &[Goal] = &[Goal::cpu(1.02)];
+
+/// The worker uses a core, of which the view may add 3 %.
+const LIVE: &[Goal] = &[Goal::cpu(1.03)];
 
 const REDIS_BENCHMARK_GET: Program =
     Program { peer: Some(&REDIS_BENCHMARK), prepare: programs::redis_benchmark_load, goals: NO_MORE_CPU, ..PEER };

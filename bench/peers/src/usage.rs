@@ -31,7 +31,7 @@ pub(crate) fn run(file: &Path, terminal: bool, program: &[String]) -> anyhow::Re
     command.args(arguments);
     if terminal {
         let pair = openpty(None, None).context("there is no pseudo-terminal")?;
-        command.stderr(Stdio::from(pair.slave));
+        command.stderr(Stdio::from(pair.slave)).env("TERM", "xterm-256color");
         // It ends with this process; what is written must be read, or the program would wait.
         std::thread::spawn(move || io::copy(&mut File::from(pair.master), &mut io::sink()));
     }

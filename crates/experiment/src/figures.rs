@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use runner::{Io, Load, Outcome, PhaseOutcome, Sample};
-use store::{Result, ServerInfo};
+use store::{ErrorKind, Result, ServerInfo};
 
 use crate::beside::Beside;
 use crate::record::{
@@ -29,7 +29,26 @@ pub(crate) fn sample_record(sample: &Sample, names: &[&'static str], beside: &mu
     gauges.insert("generator.in_flight", sample.gauges.in_flight as f64);
     gauges.insert("generator.connected", f64::from(sample.gauges.connected));
     gauges.insert("generator.lateness_us_max", sample.gauges.lateness_ns_max as f64 / 1e3);
+    for (_, cell) in sample.phases.iter().flat_map(|(_, cells)| cells.iter()) {
+        for (kind, count) in ErrorKind::ALL.into_iter().zip(cell.errors).filter(|(_, count)| *count > 0) {
+            *gauges.entry(errors_gauge(kind)).or_insert(0.0) += count as f64;
+        }
+    }
     SampleRecord { second: sample.second, operations, gauges }
+}
+
+/// The gauge that counts a second's errors of a kind; one that did not occur is left out.
+const fn errors_gauge(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Config => "errors.config",
+        ErrorKind::Unreachable => "errors.unreachable",
+        ErrorKind::Rejected => "errors.rejected",
+        ErrorKind::Conflict => "errors.conflict",
+        ErrorKind::Timeout => "errors.timeout",
+        ErrorKind::Unsupported => "errors.unsupported",
+        ErrorKind::WrongResult => "errors.wrong_result",
+        ErrorKind::Bug => "errors.bug",
+    }
 }
 
 pub(crate) fn histograms(outcome: &Outcome, names: &[&'static str]) -> Vec<HistogramRecord> {

@@ -435,7 +435,7 @@ pub struct SampleRecord {
     pub second: u64,
     /// By phase and operation.
     pub operations: Vec<SampledOperation>,
-    /// Everything else, by name: `generator.backlog`, `generator.lateness_us_max`, `host.cpu_percent` …
+    /// Everything else, by name: `generator.backlog`, `errors.timeout`, `host.cpu_percent` …
     pub gauges: BTreeMap<&'static str, f64>,
 }
 

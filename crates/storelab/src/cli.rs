@@ -102,9 +102,20 @@ pub(crate) struct RunArguments {
     #[arg(long)]
     pub(crate) json: bool,
 
+    #[command(flatten)]
+    pub(crate) view: ViewFlags,
+
     /// Write nothing but the result.
     #[arg(long, short)]
     pub(crate) quiet: bool,
+}
+
+/// How a run is shown while it goes on.
+#[derive(Debug, Args)]
+pub(crate) struct ViewFlags {
+    /// Show the run on the whole terminal while it goes on: throughput, latencies, errors, lag and events.
+    #[arg(long)]
+    pub(crate) live: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io;
 use std::sync::OnceLock;
 
 use store::{Error, did_you_mean};
 use tracing_subscriber::filter::LevelFilter;
+
+use crate::terminal::Log;
 
 /// A variable's value, from the environment or else from `.env`.
 pub(crate) fn variable(name: &str) -> Option<String> {
@@ -58,7 +59,7 @@ pub(crate) fn log() -> store::Result<()> {
             None => error.with_hint(format!("there are {}", names().collect::<Vec<_>>().join(", "))),
         });
     };
-    tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(*level).with_target(false).init();
+    tracing_subscriber::fmt().with_writer(|| Log).with_max_level(*level).with_target(false).init();
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod cli;
 mod commands;
 mod environment;
 mod exit;
+mod live;
 mod progress;
 mod sparkline;
 mod terminal;

@@ -1,15 +1,75 @@
-//! One line on stderr that says how a run goes, once a second, where somebody is watching.
+//! How a run goes, for whoever is watching: one line on stderr that changes once a second, or the whole terminal.
 
 use std::io::{self, Write};
 
-use experiment::{Event, Record, SampleRecord};
+use experiment::{Event, SampleRecord};
 use runner::Load;
 use stats::Histogram;
 
-use crate::terminal::{is_watched, microseconds, talk, thousands};
+use crate::live::Live;
+use crate::terminal::{is_watched, microseconds, plain, talk, thousands};
 
 /// Tells a run's events.
-pub(crate) struct Progress {
+pub(crate) enum Progress {
+    /// In lines.
+    Lines(Lines),
+    /// On the whole terminal.
+    Live(Live),
+}
+
+impl Progress {
+    /// In lines; nothing where `quiet`, and no progress where nobody watches.
+    pub(crate) fn new(quiet: bool) -> Self {
+        Self::Lines(Lines { shown: is_watched() && !quiet, quiet, phases: Vec::new(), open_line: false })
+    }
+
+    /// On the whole terminal; in lines where there is none, which is said unless `quiet`.
+    pub(crate) fn live(quiet: bool) -> Self {
+        if quiet {
+            return Self::new(quiet);
+        }
+        match Live::start() {
+            Ok(live) => Self::Live(live),
+            Err(obstacle) => {
+                talk(&format!("no live view: {obstacle}"));
+                Self::new(quiet)
+            }
+        }
+    }
+
+    /// Learns the phases of the load that is coming.
+    pub(crate) fn expect(&mut self, load: &Load) {
+        match self {
+            Self::Lines(lines) => lines.expect(load),
+            Self::Live(live) => live.expect(load),
+        }
+    }
+
+    /// Tells an event.
+    pub(crate) fn tell(&mut self, event: &Event<'_>) {
+        match self {
+            Self::Lines(lines) => lines.tell(event),
+            Self::Live(live) => {
+                live.tell(event);
+                // It is on the terminal once the view is gone.
+                if let Some(line) = lasting(event) {
+                    talk(&line);
+                }
+            }
+        }
+    }
+
+    /// Leaves the terminal to what comes.
+    pub(crate) fn close(&mut self) {
+        match self {
+            Self::Lines(lines) => lines.close(),
+            Self::Live(live) => live.close(),
+        }
+    }
+}
+
+/// Progress in lines, the last of which changes.
+pub(crate) struct Lines {
     shown: bool,
     quiet: bool,
     /// Names of the phases with the second at which each is expected to end.
@@ -18,14 +78,8 @@ pub(crate) struct Progress {
     open_line: bool,
 }
 
-impl Progress {
-    /// Tells nothing where `quiet`, and no progress where nobody watches.
-    pub(crate) fn new(quiet: bool) -> Self {
-        Self { shown: is_watched() && !quiet, quiet, phases: Vec::new(), open_line: false }
-    }
-
-    /// Learns the phases of the load that is coming.
-    pub(crate) fn expect(&mut self, load: &Load) {
+impl Lines {
+    fn expect(&mut self, load: &Load) {
         let mut end = Some(0.0);
         self.phases = load
             .phases
@@ -37,37 +91,21 @@ impl Progress {
             .collect();
     }
 
-    /// Tells an event.
-    pub(crate) fn tell(&mut self, event: &Event<'_>) {
+    fn tell(&mut self, event: &Event<'_>) {
         match event {
             Event::Starting(name) => self.replace(&format!("starting a throw-away {name} …")),
-            Event::Connected(url) => self.keep(&format!("connected to {url}")),
-            Event::Loading(rows, of) => {
-                let share = if *of == 0 { 100 } else { rows * 100 / of };
-                self.replace(&format!("loading: {} of {} rows ({share} %)", thousands(*rows), thousands(*of)));
-            }
-            Event::Reusing => self.keep("using the data that are loaded"),
-            Event::Started(record) => self.started(record),
+            Event::Loading(rows, of) => self.replace(&format!("loading: {}", loaded(*rows, *of))),
             Event::Sampled(sample) => self.sampled(sample),
             Event::Verifying => self.replace("verifying …"),
-            Event::Warning(text) => {
-                self.close();
-                if !self.quiet {
-                    talk(&format!("warning: {text}"));
-                }
-            }
+            Event::Warning(_) => self.keep(event, !self.quiet),
+            Event::Connected(_) | Event::Reusing | Event::Started(_) => self.keep(event, self.shown),
         }
     }
 
-    /// Ends the line that is open.
-    pub(crate) fn close(&mut self) {
+    fn close(&mut self) {
         if std::mem::take(&mut self.open_line) {
             let _ = write!(io::stderr().lock(), "\r\x1b[2K");
         }
-    }
-
-    fn started(&mut self, record: &Record) {
-        self.keep(&format!("{} · {} · seed {}", record.name, record.target.server, record.seed));
     }
 
     fn sampled(&mut self, sample: &SampleRecord) {
@@ -100,15 +138,33 @@ impl Progress {
 
     fn replace(&mut self, text: &str) {
         if self.shown {
-            let _ = write!(io::stderr().lock(), "\r\x1b[2K{text}");
+            let _ = write!(io::stderr().lock(), "\r\x1b[2K{}", plain(text));
             self.open_line = true;
         }
     }
 
-    fn keep(&mut self, text: &str) {
+    fn keep(&mut self, event: &Event<'_>, told: bool) {
         self.close();
-        if self.shown {
-            talk(text);
+        if let Some(line) = lasting(event).filter(|_| told) {
+            talk(&line);
         }
     }
+}
+
+/// What an event leaves on the terminal.
+fn lasting(event: &Event<'_>) -> Option<String> {
+    let line = match event {
+        Event::Connected(url) => format!("connected to {url}"),
+        Event::Reusing => "using the data that are loaded".to_owned(),
+        Event::Started(record) => format!("{} · {} · seed {}", record.name, record.target.server, record.seed),
+        Event::Warning(text) => format!("warning: {text}"),
+        Event::Starting(_) | Event::Loading(..) | Event::Sampled(_) | Event::Verifying => return None,
+    };
+    Some(plain(&line).into_owned())
+}
+
+/// How far loading is.
+pub(crate) fn loaded(rows: u64, of: u64) -> String {
+    let share = (rows * 100).checked_div(of).unwrap_or(100);
+    format!("{} of {} rows ({share} %)", thousands(rows), thousands(of))
 }

@@ -1,8 +1,11 @@
 //! What is written where: data to stdout, talk to stderr, errors with their causes and a hint.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{Table, presets};
+
+use crate::live::screen;
 
 /// Writes data to stdout. A reader that has gone (`| head`) is not an error.
 pub(crate) fn data(text: &str) {
@@ -10,9 +13,37 @@ pub(crate) fn data(text: &str) {
     let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
 }
 
-/// Writes a line of talk to stderr.
+/// Writes a line of talk to stderr; once the live view is over, where there is one.
 pub(crate) fn talk(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    if !screen::keep(text) {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+}
+
+/// What libraries have to say, as talk: each write is a line of the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        talk(String::from_utf8_lossy(bytes).trim_end_matches('\n'));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Text that moves no cursor and turns no line around: what servers and plans say of themselves is shown, not obeyed.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    /// Marks that change the direction of what follows.
+    const TURNING: [char; 12] = [
+        '\u{61c}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}',
+        '\u{2067}', '\u{2068}', '\u{2069}',
+    ];
+    let is_active = |character: char| character.is_control() || TURNING.contains(&character);
+    if text.contains(is_active) { text.replace(is_active, "�").into() } else { text.into() }
 }
 
 /// Writes a JSON document to stdout.
@@ -94,6 +125,19 @@ pub(crate) fn microseconds(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_of_others_is_shown_and_not_obeyed() {
+        for (said, shown) in [
+            ("PostgreSQL 15.18 · µs", "PostgreSQL 15.18 · µs"),
+            ("\x1b[2Jgone\x07", "�[2Jgone�"),
+            ("two\r\nlines", "two��lines"),
+            ("\u{9b}31m", "�31m"),
+            ("a\u{202e}b", "a�b"),
+        ] {
+            assert_eq!(plain(said), shown);
+        }
+    }
 
     #[test]
     fn numbers_read_well() {

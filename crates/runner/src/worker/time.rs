@@ -61,6 +61,8 @@ impl Worker<'_> {
         let previous = self.next_tick;
         self.next_tick = (now / TICK + 1) * TICK;
         if now / SECOND > (previous - 1) / SECOND {
+            // Where no session is free nobody looked at what came due.
+            self.admit(now);
             // Seconds that passed while the thread did not run are ended too, empty but for the first.
             for second in (previous - 1) / SECOND..now / SECOND {
                 let gauges = self.gauges();

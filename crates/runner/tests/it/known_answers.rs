@@ -32,6 +32,16 @@ fn a_stall_of_a_tenth_of_the_run_is_seen_in_full_by_an_open_load() {
 }
 
 #[test]
+fn what_waits_for_a_stalled_server_is_the_backlog_of_each_second() {
+    let load = Load::open(count(4), rate(1000.0), Arrivals::Constant, for_ms(3500));
+    let (_, samples) = run(&spec("null:?stall_at=500ms&stall_for=2800ms", load));
+    let backlog = |second: usize| samples[second].gauges.backlog;
+    // The store's clock is a little ahead of the load's, and four are in flight; a busy host looks a little late.
+    assert!((450..=700).contains(&backlog(0)), "{samples:?}");
+    assert!((900..=1100).contains(&(backlog(1) - backlog(0))), "{samples:?}");
+}
+
+#[test]
 fn a_stall_is_hidden_from_a_closed_load() {
     let (outcome, _) =
         run(&spec("null:?latency=1ms&stall_at=500ms&stall_for=400ms", Load::closed(count(4), for_ms(2000))));

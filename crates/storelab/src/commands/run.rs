@@ -15,6 +15,7 @@ use crate::cli::{LoadFlags, RunArguments};
 use crate::commands::override_workload;
 use crate::environment;
 use crate::exit::Exit;
+use crate::live::screen;
 use crate::progress::Progress;
 use crate::terminal::{self, microseconds, talk, thousands};
 
@@ -34,7 +35,8 @@ pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Res
     let report_path = |id: Uuid| arguments.report.clone().unwrap_or_else(|| reports.join(format!("{id}.html")));
     let stop = Stop::default();
     stop_on_signal(&stop)?;
-    let mut progress = Progress::new(arguments.quiet || arguments.json && !terminal::is_watched());
+    let quiet = arguments.quiet || arguments.json && !terminal::is_watched();
+    let mut progress = if arguments.view.live { Progress::live(quiet) } else { Progress::new(quiet) };
     progress.expect(&spec.load);
     let options = Options {
         data: if arguments.keep_data { DataPolicy::Keep } else { DataPolicy::Clean },
@@ -152,6 +154,7 @@ fn stop_on_signal(stop: &Stop) -> anyhow::Result<()> {
                     _ = terminate.recv() => {}
                 }
                 if stop.is_requested() {
+                    screen::give_back();
                     std::process::exit(Exit::Interrupted as i32);
                 }
                 stop.request();

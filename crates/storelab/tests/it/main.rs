@@ -1,5 +1,6 @@
 //! The program as a user meets it: real processes, real servers, exit codes, what is left behind.
 
+mod action;
 mod cluster;
 mod crash;
 mod data;
@@ -7,6 +8,7 @@ mod documentation;
 mod failover;
 mod history;
 mod known_answers;
+mod live;
 mod messages;
 mod output;
 mod support;
