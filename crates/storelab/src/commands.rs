@@ -1,9 +1,12 @@
 //! One command a file.
 
+mod calibrate;
 mod clean;
+mod compare;
 mod engines;
 mod load;
 mod manual;
+mod repeat;
 mod report;
 mod run;
 mod runs;
@@ -25,6 +28,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Clean(arguments) => clean::run(&arguments),
         Command::Runs(arguments) => runs::run(&arguments, store),
         Command::Show(arguments) => show::run(&arguments, store),
+        Command::Compare(arguments) => compare::run(&arguments, store),
+        Command::Calibrate(arguments) => calibrate::run(&arguments, store),
         Command::Report(arguments) => report::run(&arguments, store),
         Command::Stores(arguments) => stores::run(&arguments),
         Command::Workloads(arguments) => workloads::run(&arguments),

@@ -119,6 +119,11 @@ impl SideData {
         Self { label: label.into(), runs }
     }
 
+    /// Its runs, in the order in which they were made.
+    pub fn runs(&self) -> impl Iterator<Item = &RunData> {
+        self.runs.iter()
+    }
+
     /// The operations of all runs, the total apart.
     pub(crate) fn operations(&self) -> impl Iterator<Item = &str> {
         let names = self.runs.iter().flat_map(|run| run.operations.keys());
