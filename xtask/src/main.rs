@@ -1,5 +1,6 @@
 //! Chores of the workspace, in Rust so that they run wherever it builds: `cargo xtask COMMAND`.
 
+mod calibrate;
 mod stores;
 mod test;
 mod tidy;
@@ -13,6 +14,8 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
   bench-stores PROGRAM
                    run YCSB B on every store that can be started here, and write the example report
+  calibrate PROGRAM [--pairs N] [--seconds S] [--postgres N] [--out FILE] [--home FOLDER]
+                   count how often comparisons of identical and of slower runs are wrong
   tidy             check the rules of the house that no compiler knows
   test [ARGS...]   run all tests, or what `cargo test ARGS` runs, and say how many passed, failed and were skipped";
 
@@ -23,6 +26,7 @@ fn main() -> Result<ExitCode> {
     };
     match (command.as_str(), rest) {
         ("bench-stores", [program]) => stores::run(root()?, Path::new(program)),
+        ("calibrate", [program, options @ ..]) => calibrate::run(root()?, Path::new(program), options),
         ("tidy", []) => tidy::run(root()?),
         ("test", rest) => test::run(root()?, rest),
         _ => Ok(usage()),
