@@ -5,6 +5,7 @@ use std::path::Path;
 use experiment::{Plan, Record, RunData, Spec};
 use results::Results;
 use runner::Stop;
+use store::Error;
 
 use super::compare::{exit_of, is_doubtful, judged, labelled, run_of, tell};
 use super::run::{exit_of as exit_of_run, is_plan, measure, plan_of, stop_on_signal};
@@ -24,6 +25,11 @@ enum Baseline {
 }
 
 pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Result<Exit> {
+    if arguments.report.is_some() {
+        return Err(Error::config("one report cannot be that of several runs")
+            .with_hint("leave out --report: each run's lies beside the results store, and `storelab report` draws several")
+            .into());
+    }
     let mut results = Results::open(store)?;
     let plan = plan_of(arguments, arguments.subject.as_deref())?;
     let baseline = baseline_of(arguments, &results)?;

@@ -1,6 +1,7 @@
 //! The program as a user meets it: real processes, real servers, exit codes, what is left behind.
 
 mod cluster;
+mod comparison;
 mod crash;
 mod data;
 mod documentation;
