@@ -1,5 +1,6 @@
 //! Chores of the workspace, in Rust so that they run wherever it builds: `cargo xtask COMMAND`.
 
+mod calibrate;
 mod squeeze;
 mod stores;
 mod test;
@@ -14,6 +15,8 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
   bench-stores PROGRAM
                    run YCSB B on every store that can be started here, and write the example report
+  calibrate PROGRAM [--pairs N] [--seconds S] [--postgres N] [--out FILE] [--home FOLDER]
+                   count how often comparisons of identical and of slower runs are wrong
   squeeze PROGRAM [--tries 20]
                    leave a generator a tenth of a core, and say how often its runs are called invalid, and how often
                    those of one that is left alone
@@ -29,6 +32,7 @@ fn main() -> Result<ExitCode> {
         ("bench-stores", [program]) => stores::run(root()?, Path::new(program)),
         ("squeeze", [program]) => squeeze::run(Path::new(program), None),
         ("squeeze", [program, flag, tries]) if flag == "--tries" => squeeze::run(Path::new(program), Some(tries)),
+        ("calibrate", [program, options @ ..]) => calibrate::run(root()?, Path::new(program), options),
         ("tidy", []) => tidy::run(root()?),
         ("test", rest) => test::run(root()?, rest),
         _ => Ok(usage()),

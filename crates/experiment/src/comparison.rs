@@ -1,7 +1,22 @@
-//! Whether one run is faster than another: what is kept of the answer.
+//! Whether one run is faster than another: what is kept of the answer, and how it is found ([`compare`]).
+
+#[cfg(test)]
+mod fixture;
+mod judge;
+mod markdown;
+mod noise;
+mod sameness;
+mod side;
+mod words;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub use judge::{CompareOptions, compare};
+pub use markdown::comparison_markdown;
+pub use noise::{Calibration, ERRORS_NOISE_DEFAULT, MeasuredNoise, NOISE_DEFAULT, Noise, Subject};
+pub use side::{RunData, SideData};
+pub use words::{change_text, change_word_text, interval_text, value_text, verdicts};
 
 /// The name of the shape.
 pub const COMPARISON_SCHEMA: &str = "storelab.comparison/1";
@@ -55,7 +70,8 @@ pub struct ComparedMetric {
     pub baseline: f64,
     /// On the side.
     pub value: f64,
-    /// What changed, as a share of the baseline: 0.05 is 5 % more.
+    /// What changed, as a share of the baseline: 0.05 is 5 % more. Of `errors`, whose baseline may be 0, the difference of
+    /// the two shares: 0.05 is five percentage points more. `interval` and `noise` are the same.
     pub change: f64,
     /// The change lies between these two, with the comparison's confidence.
     pub interval: [f64; 2],

@@ -16,7 +16,11 @@ mod spec;
 mod units;
 mod verdict;
 
-pub use comparison::{COMPARISON_SCHEMA, Change, ComparedMetric, Comparison, Difference, Side};
+pub use comparison::{
+    COMPARISON_SCHEMA, Calibration, Change, CompareOptions, ComparedMetric, Comparison, Difference,
+    ERRORS_NOISE_DEFAULT, MeasuredNoise, NOISE_DEFAULT, Noise, RunData, Side, SideData, Subject, change_text,
+    change_word_text, compare, comparison_markdown, interval_text, value_text, verdicts,
+};
 pub use data::{LoadProgress, Prepared, clean, load, local_runtime, prepare};
 pub use history::{
     ChangePoint, E_DIVISIVE_RUNS_MAX, HISTORY_RUNS_MAX, HISTORY_SCHEMA, History, HistoryMethod, HistoryMetric,

@@ -7,6 +7,7 @@
 //!
 //! **It knows no server, no HTTP and no command line**, and never opens a file of another program for writing.
 
+mod comparing;
 mod error;
 mod history;
 mod location;

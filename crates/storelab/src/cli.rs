@@ -1,5 +1,7 @@
 //! Commands and their flags, from which help texts, man pages and completions derive.
 
+mod comparison;
+
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
@@ -10,9 +12,12 @@ use experiment::{Collect, IoPlan, PerSecond, Spacing, Span};
 use crate::commands::HistoryArguments;
 use crate::validity::ValidityFlags;
 
+pub(crate) use comparison::{BaselineFlags, CalibrateArguments, CompareArguments, FailOn, JudgingFlags};
+
 const EXIT_CODES: &str = "\
 Exit codes:
-  0 ok   1 failed   2 usage   3 target unreachable   4 run invalid   5 verification failed   130 interrupted";
+  0 ok   1 failed   2 usage   3 target unreachable   4 run invalid   5 verification failed
+  99 slower, with --fail-on slower   130 interrupted";
 
 /// A performance laboratory for data stores: measure one, and know what the numbers are worth.
 #[derive(Debug, Parser)]
@@ -38,6 +43,10 @@ pub(crate) enum Command {
     Runs(RunsArguments),
     /// Show a run.
     Show(ShowArguments),
+    /// Say whether runs are faster or slower than a baseline, by how much and how surely.
+    Compare(CompareArguments),
+    /// Measure what identical runs differ by on this machine: the noise that a change must exceed.
+    Calibrate(Box<CalibrateArguments>),
     /// Write a run's report, or that of several side by side: one HTML file that needs nothing else.
     Report(ReportArguments),
     /// Show a metric over the runs of one name, and where it changed for good.
@@ -62,7 +71,7 @@ pub(crate) enum Command {
 }
 
 /// Which work, under which load.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct RunArguments {
     /// A plan's file (YAML or JSON), a data store's URL, `local:NAME` for a throw-away server, or a store's name for the
     /// one that its environment variables describe.
@@ -74,6 +83,9 @@ pub(crate) struct RunArguments {
 
     #[command(flatten)]
     pub(crate) load: LoadFlags,
+
+    #[command(flatten)]
+    pub(crate) comparison: BaselineFlags,
 
     /// What all randomness derives from; drawn and recorded where it is not given.
     #[arg(long)]
@@ -111,14 +123,14 @@ pub(crate) struct RunArguments {
 }
 
 /// How a run is shown while it goes on.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct ViewFlags {
     /// Show the run on the whole terminal while it goes on: throughput, latencies, errors, lag and events.
     #[arg(long)]
     pub(crate) live: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct WorkloadArguments {
     /// The workload, with a variant where it has some: `ycsb:b`.
     #[arg(long, value_name = "NAME[:VARIANT]")]
@@ -129,7 +141,7 @@ pub(crate) struct WorkloadArguments {
     pub(crate) set: Vec<(String, String)>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct LoadFlags {
     /// Connections, each with a client of its own.

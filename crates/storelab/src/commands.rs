@@ -1,10 +1,13 @@
 //! One command a file.
 
+mod calibrate;
 mod clean;
+mod compare;
 mod engines;
 mod history;
 mod load;
 mod manual;
+mod repeat;
 mod report;
 mod run;
 mod runs;
@@ -28,6 +31,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Clean(arguments) => clean::run(&arguments),
         Command::Runs(arguments) => runs::run(&arguments, store),
         Command::Show(arguments) => show::run(&arguments, store),
+        Command::Compare(arguments) => compare::run(&arguments, store),
+        Command::Calibrate(arguments) => calibrate::run(&arguments, store),
         Command::Report(arguments) => report::run(&arguments, store),
         Command::History(arguments) => history::run(&arguments, store),
         Command::Stores(arguments) => stores::run(&arguments),

@@ -7,7 +7,7 @@ use experiment::{CheckOutcome, ValidityCheck};
 use crate::terminal::{table, table_text};
 
 /// What `storelab run` takes about it.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct ValidityFlags {
     /// Take the numbers of a run whose checks fail: exit with 0 instead of 4. Its reasons stay in the record.
     #[arg(long)]

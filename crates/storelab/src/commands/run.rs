@@ -28,13 +28,35 @@ load: { sessions: 2, for: 10s }
 ";
 
 pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Result<Exit> {
-    let plan = plan_of(arguments)?;
+    if arguments.comparison.is_given()? {
+        return super::repeat::run(arguments, store);
+    }
+    let plan = plan_of(arguments, arguments.subject.as_deref())?;
     let spec = Spec::new(&plan, &environment::variable)?;
     let mut results = Results::open(store)?;
-    let reports = results.path().parent().map(|folder| folder.join("reports")).unwrap_or_default();
-    let report_path = |id: Uuid| arguments.report.clone().unwrap_or_else(|| reports.join(format!("{id}.html")));
     let stop = Stop::default();
     stop_on_signal(&stop)?;
+    let Some((record, path)) = measure(arguments, spec, &mut results, &stop)? else {
+        talk("interrupted before anything was measured");
+        return Ok(Exit::Interrupted);
+    };
+    if arguments.json {
+        terminal::json(&record)?;
+    } else {
+        tell_result(&record, &path, arguments.quiet);
+    }
+    Ok(exit_of(&record))
+}
+
+/// One run from its specification to its record and report; none where it was stopped before its load began.
+pub(super) fn measure(
+    arguments: &RunArguments,
+    spec: Spec,
+    results: &mut Results,
+    stop: &Stop,
+) -> anyhow::Result<Option<(Record, PathBuf)>> {
+    let reports = results.path().parent().map(|folder| folder.join("reports")).unwrap_or_default();
+    let report_path = |id: Uuid| arguments.report.clone().unwrap_or_else(|| reports.join(format!("{id}.html")));
     let quiet = arguments.quiet || arguments.json && !terminal::is_watched();
     let mut progress = if arguments.view.live { Progress::live(quiet) } else { Progress::new(quiet) };
     progress.expect(&spec.load);
@@ -43,30 +65,22 @@ pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Res
         report: &|id| Some(report_path(id).display().to_string()),
         accepts_invalid: arguments.validity.accept_invalid,
     };
-    let finished = experiment::run(spec, options, &mut results, &stop, &mut |event: Event<'_>| progress.tell(&event));
+    let finished = experiment::run(spec, options, results, stop, &mut |event: Event<'_>| progress.tell(&event));
     progress.close();
     let finished = match finished {
         Ok(finished) => finished,
         // A run that was stopped before its load began has nothing to keep.
-        Err(_) if stop.is_requested() => {
-            talk("interrupted before anything was measured");
-            return Ok(Exit::Interrupted);
-        }
+        Err(_) if stop.is_requested() => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let path = report_path(finished.record.id);
     write_report(&path, &results.report(finished.record.id)?)?;
-    if arguments.json {
-        terminal::json(&finished.record)?;
-    } else {
-        tell_result(&finished.record, &path, arguments.quiet);
-    }
-    Ok(exit_of(&finished.record))
+    Ok(Some((finished.record, path)))
 }
 
-/// The plan that the positional argument and the flags make.
-fn plan_of(arguments: &RunArguments) -> anyhow::Result<Plan> {
-    let mut plan = match arguments.subject.as_deref() {
+/// The plan that `subject`, a plan's file or a target, and the flags make.
+pub(super) fn plan_of(arguments: &RunArguments, subject: Option<&str>) -> anyhow::Result<Plan> {
+    let mut plan = match subject {
         None => Plan::parse(CANONICAL)?,
         Some(subject) if is_plan(subject) => {
             let text = fs::read_to_string(subject).map_err(|source| {
@@ -92,7 +106,7 @@ fn plan_of(arguments: &RunArguments) -> anyhow::Result<Plan> {
 }
 
 /// Whether the positional argument means a file: it is one, or is named like one.
-fn is_plan(subject: &str) -> bool {
+pub(super) fn is_plan(subject: &str) -> bool {
     let path = Path::new(subject);
     let named_like_one = path
         .extension()
@@ -135,7 +149,7 @@ fn override_load(plan: &mut Plan, flags: &LoadFlags) {
 }
 
 /// The first Ctrl-C or SIGTERM asks the run to stop; a second one ends the process, whose servers then end by themselves.
-fn stop_on_signal(stop: &Stop) -> anyhow::Result<()> {
+pub(super) fn stop_on_signal(stop: &Stop) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = stop.clone();
     let runtime = experiment::local_runtime()?;
@@ -196,7 +210,7 @@ fn tell_result(record: &Record, report: &Path, quiet: bool) {
     ));
 }
 
-fn exit_of(record: &Record) -> Exit {
+pub(super) fn exit_of(record: &Record) -> Exit {
     if record.status == Status::Interrupted {
         return Exit::Interrupted;
     }

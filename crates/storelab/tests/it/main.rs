@@ -2,6 +2,7 @@
 
 mod action;
 mod cluster;
+mod comparison;
 mod crash;
 mod data;
 mod documentation;

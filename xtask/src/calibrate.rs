@@ -1,0 +1,254 @@
+//! `cargo xtask calibrate PROGRAM`: shows how often comparisons are wrong: identical pairs that are called different, and
+//! pairs of which one is 5 % slower that are not called so. It knows the program by its command line alone.
+//!
+//! Each round makes three runs in changing order: two of a target as it is, one of the target made 5 % slower. The target
+//! is the `null` store with a service time, whose delay is then 5 % longer, or a throw-away PostgreSQL behind a proxy on
+//! loopback that holds answers back. Rounds that were made are kept where `--home` says, and not made again.
+
+mod proxy;
+mod tally;
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use proxy::Proxy;
+use tally::Round;
+
+/// How much slower the slower target is.
+const SLOWER: f64 = 0.05;
+
+/// Service time of the virtual store, in microseconds: a fast server's on a network.
+const NULL_LATENCY_US: f64 = 500.0;
+
+/// By how much the proxy holds back answers of PostgreSQL: far more than its own unsteadiness.
+const PROXY_DELAY: Duration = Duration::from_millis(2);
+
+/// What every run is asked.
+const LOAD: &[&str] = &["--workload", "ycsb:c", "--set", "records=1000", "--sessions", "4"];
+
+/// Pairs by which the noise is measured beforehand.
+const CALIBRATION_PAIRS: u32 = 20;
+
+/// Rounds at the most: a day of them.
+const PAIRS_MAX: u32 = 5_000;
+
+/// What the command takes.
+#[derive(Debug, PartialEq)]
+struct Options {
+    pairs: u32,
+    seconds: u32,
+    postgres: u32,
+    out: PathBuf,
+    home: Option<PathBuf>,
+}
+
+impl Options {
+    fn parse(arguments: &[String]) -> Result<Self> {
+        let mut options = Self {
+            pairs: 200,
+            seconds: 10,
+            postgres: 10,
+            out: PathBuf::from("docs/statistics/calibration.json"),
+            home: None,
+        };
+        for pair in arguments.chunks(2) {
+            let [flag, value] = pair else { bail!("`{}` has no value", pair[0]) };
+            let number = || value.parse::<u32>().ok().filter(|number| *number <= PAIRS_MAX);
+            let number = || number().with_context(|| format!("{flag} wants a number up to {PAIRS_MAX}, not `{value}`"));
+            match flag.as_str() {
+                "--pairs" => options.pairs = number()?,
+                "--seconds" => options.seconds = number()?.max(4),
+                "--postgres" => options.postgres = number()?,
+                "--out" => options.out = PathBuf::from(value),
+                "--home" => options.home = Some(PathBuf::from(value)),
+                _ => bail!("there is no `{flag}`: there are --pairs, --seconds, --postgres, --out and --home"),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Makes the rounds, prints the tables and writes them down.
+pub(crate) fn run(root: &Path, program: &Path, arguments: &[String]) -> Result<ExitCode> {
+    let options = Options::parse(arguments)?;
+    let temporary = tempfile::tempdir().context("a folder for the results")?;
+    let home = std::path::absolute(options.home.as_deref().unwrap_or(temporary.path())).context("the folder's path")?;
+    fs::create_dir_all(&home).context("the folder for the results")?;
+    let lab =
+        Lab { program: std::path::absolute(program).context("the program's path")?, home, seconds: options.seconds };
+    let mut subjects = Vec::new();
+    if options.pairs > 0 {
+        let [same, slower] = [1.0, 1.0 + SLOWER].map(|factor| format!("null:?latency={}us", NULL_LATENCY_US * factor));
+        subjects.push(lab.subject("null", [&same, &slower], options.pairs)?);
+    }
+    if options.postgres > 0 {
+        subjects.push(lab.postgres(options.postgres)?);
+    }
+    let document = json!({
+        "schema": "storelab.error-rates/1",
+        "seconds": options.seconds,
+        "slower": SLOWER,
+        "sessions": 4,
+        "calibration_pairs": CALIBRATION_PAIRS,
+        "subjects": subjects,
+    });
+    let out = root.join(&options.out);
+    fs::create_dir_all(out.parent().context("a folder")?).context("the folder of the result")?;
+    fs::write(&out, serde_json::to_string_pretty(&document)? + "\n").context("the result")?;
+    tell(&format!("written to {}", out.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The program with a home of its own.
+struct Lab {
+    program: PathBuf,
+    home: PathBuf,
+    seconds: u32,
+}
+
+impl Lab {
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.current_dir(&self.home).env("STORELAB_HOME", &self.home).env_remove("STORELAB_STORE");
+        command
+    }
+
+    /// What the program writes; `fine` are exit codes that are no failure.
+    fn output(&self, arguments: &[&str], fine: &[i32]) -> Result<String> {
+        let ended = self.command().args(arguments).output().context("the program does not run")?;
+        if !ended.status.code().is_some_and(|code| fine.contains(&code)) {
+            bail!(
+                "storelab {} ended with {}: {}",
+                arguments.join(" "),
+                ended.status,
+                String::from_utf8_lossy(&ended.stderr)
+            );
+        }
+        Ok(String::from_utf8(ended.stdout)?)
+    }
+
+    /// All rounds of a target and its slower twin, as a table and as JSON.
+    fn subject(&self, name: &str, targets: [&str; 2], rounds: u32) -> Result<Value> {
+        let kept = self.home.join(format!("rounds-{name}.jsonl"));
+        let mut made: Vec<Round> = match fs::read_to_string(&kept) {
+            Ok(text) => text.lines().map(Round::parse).collect::<Result<_>>()?,
+            Err(_) => Vec::new(),
+        };
+        if made.is_empty() {
+            tell(&format!("{name}: the noise, by {CALIBRATION_PAIRS} pairs"));
+            let [pairs, duration] = [CALIBRATION_PAIRS.to_string(), format!("{}s", self.seconds)];
+            let arguments =
+                [&["calibrate", targets[0], "--pairs", &pairs, "--for", &duration, "--quiet"], LOAD].concat();
+            self.output(&arguments, &[0, 4])?;
+        }
+        for number in made.len() as u32..rounds {
+            let round = self.round(targets, number)?;
+            let mut file = OpenOptions::new().create(true).append(true).open(&kept).context("the rounds")?;
+            writeln!(file, "{}", round.to_json()).context("the rounds")?;
+            tell(&format!("{name} {} of {rounds}: {}", number + 1, round.in_short()));
+            made.push(round);
+        }
+        let table = tally::table(&made[..made.len().min(rounds as usize)]);
+        tell(&format!("\n{name}\n{}", tally::text(&table)));
+        Ok(json!({ "name": name, "rounds": made.len(), "metrics": table }))
+    }
+
+    /// Two runs that are alike and one that is slower, in an order that changes from round to round.
+    fn round(&self, targets: [&str; 2], number: u32) -> Result<Round> {
+        let mut order = [("first", targets[0]), ("second", targets[0]), ("slower", targets[1])];
+        order.rotate_left(number as usize % 3);
+        let mut runs = std::collections::BTreeMap::new();
+        for (role, target) in order {
+            let [seed, duration] = [number.to_string(), format!("{}s", self.seconds)];
+            let arguments = [&["run", target, "--json", "--quiet", "--seed", &seed, "--for", &duration], LOAD].concat();
+            // 4: an invalid run is compared all the same; what comes of such runs is what is asked here.
+            let record: Value = serde_json::from_str(&self.output(&arguments, &[0, 4])?).context("the record")?;
+            runs.insert(role, record["id"].as_str().context("the run's id")?.to_owned());
+        }
+        let compared = |side: &str, more: &[&str]| -> Result<Value> {
+            let arguments = [&["compare", &runs["first"], &runs[side], "--json", "--accept-invalid"], more].concat();
+            serde_json::from_str(&self.output(&arguments, &[0])?).context("the comparison")
+        };
+        let by_default: &[&str] = &["--noise", "1%"];
+        Round::of([
+            &compared("second", by_default)?,
+            &compared("second", &[])?,
+            &compared("slower", by_default)?,
+            &compared("slower", &[])?,
+        ])
+    }
+
+    /// The same against a throw-away PostgreSQL.
+    fn postgres(&self, rounds: u32) -> Result<Value> {
+        let server = Postgres::start(self)?;
+        let load = ["load", &server.url, "--workload", "ycsb:c", "--set", "records=1000"];
+        self.output(&load, &[0])?;
+        let same = Proxy::start(server.port()?, PROXY_DELAY)?;
+        let through_same = server.through(same.port())?;
+        let probe = [&["run", &through_same, "--json", "--quiet", "--for", "4s"], LOAD].concat();
+        let record: Value = serde_json::from_str(&self.output(&probe, &[0, 4])?).context("the record")?;
+        let mean_us = record["total"]["service_time_us"]["mean"].as_f64().context("the mean")?;
+        let slower = Proxy::start(server.port()?, PROXY_DELAY + Duration::from_secs_f64(mean_us * SLOWER / 1e6))?;
+        self.subject("postgres", [&through_same, &server.through(slower.port())?], rounds)
+    }
+}
+
+/// A throw-away server that ends with this value.
+struct Postgres<'a> {
+    lab: &'a Lab,
+    url: String,
+}
+
+impl<'a> Postgres<'a> {
+    fn start(lab: &'a Lab) -> Result<Self> {
+        let written = lab.output(&["engines", "up", "postgres"], &[0])?;
+        let url = written.split_whitespace().find(|word| word.starts_with("postgres")).context("the server's URL")?;
+        Ok(Self { lab, url: url.to_owned() })
+    }
+
+    fn port(&self) -> Result<u16> {
+        let (_, after) = self.url.rsplit_once("127.0.0.1:").context("a server on loopback")?;
+        let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().context("the server's port")
+    }
+
+    /// The same database through another port.
+    fn through(&self, port: u16) -> Result<String> {
+        Ok(self.url.replace(&format!("127.0.0.1:{}", self.port()?), &format!("127.0.0.1:{port}")))
+    }
+}
+
+impl Drop for Postgres<'_> {
+    fn drop(&mut self) {
+        // The server that stays is named, so that somebody can take it down.
+        if let Err(error) = self.lab.output(&["engines", "down", "postgres"], &[0]) {
+            tell(&format!("{error:#}"));
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "it takes an hour, and says where it is")]
+fn tell(text: &str) {
+    eprintln!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_or_refused() {
+        let parse = |text: &str| Options::parse(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        let read = parse("--pairs 7 --seconds 1 --postgres 0 --out x.json").expect("fine");
+        assert_eq!((read.pairs, read.seconds, read.postgres, read.out), (7, 4, 0, PathBuf::from("x.json")));
+        for wrong in ["--pairs", "--pairs many", "--pears 3", "--pairs 100000"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}
