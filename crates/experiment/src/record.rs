@@ -388,7 +388,7 @@ pub enum CheckOutcome {
 }
 
 /// A condition and whether it holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ThresholdRecord {
     /// As the user wrote it.
     pub expression: String,
@@ -400,12 +400,15 @@ pub struct ThresholdRecord {
     /// What it was compared with.
     #[serde(default)]
     pub limit: Option<f64>,
-    /// Of both: `us`, `%`, `/s`, `1` for plain numbers.
+    /// Of both: `us`, `%`, `/s`, `B`, `B/s`, `1` for plain numbers.
     #[serde(default)]
     pub unit: String,
     /// When it ended the run, in seconds since the start.
     #[serde(default)]
     pub aborted_at_seconds: Option<f64>,
+    /// Why there is no value.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// An error message with how often it was seen.
