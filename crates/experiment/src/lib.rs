@@ -25,7 +25,7 @@ pub use record::{
     ServerRecord, Sink, Status, TargetRecord, ThresholdRecord, ValidityCheck, Verdict, Verification, WorkloadRecord,
 };
 pub use run::{Connected, DataPolicy, Event, Finished, Options, UNVERIFIED, connect, run};
-pub use search::{Dimension, ScalabilityRecord, SearchPoint, SearchRecord, Stage};
+pub use search::{Dimension, FindPlan, LoadRange, ScalabilityRecord, SearchPoint, SearchRecord, Share, Stage};
 pub use spec::{LOCAL_PREFIX, Spec, TargetPlan, resolve_target, workload_named};
 pub use threshold::{
     ABORT_DELAY_DEFAULT, Condition, Evidence, FUNCTIONS, Function, GAUGES, Gauge, GaugeSource, Limit, Names, Quantity,

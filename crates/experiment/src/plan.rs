@@ -12,6 +12,7 @@ use serde_json::Value;
 use store::{Error, Result, did_you_mean};
 use workload::Settings;
 
+use crate::search::FindPlan;
 use crate::threshold::ThresholdPlan;
 use crate::units::{PerSecond, Span};
 
@@ -94,6 +95,9 @@ pub struct LoadPlan {
     /// In short: how many operations it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operations: Option<u64>,
+    /// The load that keeps a condition is searched for, and the only phase runs at a share of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub find: Option<FindPlan>,
     /// An unrecorded phase of the same kind before the only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_up: Option<Span>,
@@ -236,11 +240,17 @@ fn unknown_field_hint(message: &str) -> Option<String> {
 
 impl LoadPlan {
     /// What the runner takes. `sequence` names operations that are run one after another, by their place and name, each as
-    /// a phase; `sequence_count` is how many of each where the plan sets no limit.
+    /// a phase; `sequence_count` is how many of each where the plan sets no limit. Where a load is searched for, it is the one
+    /// that the search starts with.
     ///
     /// # Errors
     /// `Config`, naming the field.
     pub fn to_load(&self, sequence: &[(u16, &str)], sequence_count: u64) -> Result<Load> {
+        if let Some(find) = &self.find {
+            find.check(self, sequence.len())?;
+            let find = find.resolve()?;
+            return find.plan_at(self, find.bounds.start)?.to_load(sequence, sequence_count);
+        }
         let phases = match &self.phases {
             Some(phases) => self.written_phases(phases)?,
             None if sequence.is_empty() => self.short_phases()?,

@@ -7,6 +7,7 @@ use store::{Capability, Driver, Error, Result, Target, did_you_mean};
 use workload::{Instance, Settings, WORKLOADS, Workload};
 
 use crate::plan::{Collect, LoadPlan, Plan, WorkloadPlan};
+use crate::search::{Find, Sought};
 use crate::threshold::{GaugeSource, Names, ThresholdSpec};
 
 /// The prefix of targets that are throw-away servers.
@@ -40,6 +41,8 @@ pub struct Spec {
     pub load_plan: LoadPlan,
     /// The load with all its values.
     pub load: Load,
+    /// Which load is searched for before the run.
+    pub(crate) sought: Option<Sought>,
     /// What to record beside the client.
     pub collect: Vec<Collect>,
     /// What must hold of what is measured.
@@ -94,11 +97,38 @@ impl Spec {
             load_plan: plan.load.clone(),
             load,
             collect: plan.collect.clone().unwrap_or_else(|| vec![Collect::Host, Collect::Server]),
+            sought: None,
             thresholds: Vec::new(),
             seed,
         };
         spec.thresholds = ThresholdSpec::all(&plan.thresholds, plan.abort_on_fail, &spec.names())?;
+        spec.sought = spec.seek()?;
         Ok(spec)
+    }
+
+    /// What the plan searches for, all names resolved.
+    fn seek(&self) -> Result<Option<Sought>> {
+        self.load_plan.find.as_ref().map(|find| Sought::new(find.resolve()?, &self.names())).transpose()
+    }
+
+    /// The same with the run at the load that was found, and an instance whose data are as they were loaded.
+    ///
+    /// # Errors
+    /// `Config` for a load that is not possible.
+    pub(crate) fn at(&self, find: &Find, load: f64, instance: Arc<dyn Instance>) -> Result<Self> {
+        let found = find.plan_at(&self.load_plan, load)?;
+        let load = load_for(&found, &*instance)?;
+        let load_plan = LoadPlan { find: self.load_plan.find.clone(), ..found };
+        Ok(Self { instance, load_plan, load, ..self.clone() })
+    }
+
+    /// An instance that has not been run.
+    ///
+    /// # Errors
+    /// Those of configuring it, which it once was without.
+    pub(crate) fn fresh_instance(&self) -> Result<Arc<dyn Instance>> {
+        let WorkloadPlan { variant, settings, .. } = &self.workload_plan;
+        self.workload.configure(self.driver, variant.as_deref(), settings, self.seed)
     }
 
     /// What conditions on its runs can name.
@@ -137,9 +167,11 @@ impl Spec {
         let variant = self.workload_plan.variant.as_deref();
         let instance = self.workload.configure(self.driver, variant, &settings, self.seed)?;
         let load = load_for(&self.load_plan, &*instance)?;
-        let mut spec = Self { instance, load, ..self.clone() };
+        let workload_plan = WorkloadPlan { settings, ..self.workload_plan.clone() };
+        let mut spec = Self { workload_plan, instance, load, ..self.clone() };
         let names = spec.names();
         spec.thresholds = self.thresholds.iter().map(|threshold| threshold.again(&names)).collect::<Result<_>>()?;
+        spec.sought = spec.seek()?;
         Ok(spec)
     }
 }
@@ -160,7 +192,7 @@ fn check_operations(driver: &dyn Driver, settings: &Settings) -> Result<()> {
 }
 
 /// The load for an instance, with a phase for each operation where it runs them one after another.
-fn load_for(plan: &LoadPlan, instance: &dyn Instance) -> Result<Load> {
+pub(crate) fn load_for(plan: &LoadPlan, instance: &dyn Instance) -> Result<Load> {
     let names = instance.operations();
     let sequence: Vec<_> =
         instance.sequence().iter().map(|operation| (*operation, names[usize::from(*operation)])).collect();

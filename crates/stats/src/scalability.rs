@@ -138,7 +138,7 @@ fn start(points: &[(f64, f64)], free: [bool; 3]) -> Option<Triple> {
     Some(linear.filter(usable).unwrap_or([plain, 0.0, 0.0]))
 }
 
-/// JᵀJ and Jᵀr of the law's residuals.
+/// The normal equations of the law's residuals: the product of its slopes with themselves, and with what is left.
 fn normal_equations(points: &[(f64, f64)], at: Triple, free: [bool; 3]) -> ([Triple; 3], Triple) {
     let (mut normal, mut gradient) = ([[0.0; 3]; 3], [0.0; 3]);
     for (n, x) in points {
@@ -185,8 +185,9 @@ fn solve(mut matrix: [Triple; 3], mut right: Triple, free: [bool; 3]) -> Option<
         right.swap(pivot, greatest);
         for row in pivot + 1..3 {
             let factor = matrix[row][pivot] / matrix[pivot][pivot];
-            for column in pivot..3 {
-                matrix[row][column] -= factor * matrix[pivot][column];
+            let pivot_row = matrix[pivot];
+            for (cell, above) in matrix[row].iter_mut().zip(pivot_row).skip(pivot) {
+                *cell -= factor * above;
             }
             right[row] -= factor * right[pivot];
         }

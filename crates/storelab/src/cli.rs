@@ -1,11 +1,15 @@
 //! Commands and their flags, from which help texts, man pages and completions derive.
 
+mod find;
+
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use experiment::{Collect, IoPlan, PerSecond, Spacing, Span};
+
+pub(crate) use find::FindFlags;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -69,6 +73,9 @@ pub(crate) struct RunArguments {
 
     #[command(flatten)]
     pub(crate) load: LoadFlags,
+
+    #[command(flatten)]
+    pub(crate) find: FindFlags,
 
     /// What all randomness derives from; drawn and recorded where it is not given.
     #[arg(long)]

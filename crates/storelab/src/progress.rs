@@ -6,6 +6,7 @@ use experiment::{Event, Record, SampleRecord};
 use runner::Load;
 use stats::Histogram;
 
+use crate::knee;
 use crate::terminal::{is_watched, microseconds, talk, thousands};
 
 /// Tells a run's events.
@@ -48,6 +49,11 @@ impl Progress {
             }
             Event::Reusing => self.keep("using the data that are loaded"),
             Event::Started(record) => self.started(record),
+            Event::Searched(point, dimension) => self.keep(&knee::tried(point, *dimension)),
+            Event::Found(search, load) => {
+                self.expect(load);
+                self.keep(&format!("knee: {}", knee::line(search)));
+            }
             Event::Sampled(sample) => self.sampled(sample),
             Event::Verifying => self.replace("verifying …"),
             Event::Warning(text) => {

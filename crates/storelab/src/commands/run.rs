@@ -15,6 +15,7 @@ use crate::cli::{LoadFlags, RunArguments};
 use crate::commands::override_workload;
 use crate::environment;
 use crate::exit::Exit;
+use crate::knee;
 use crate::progress::Progress;
 use crate::terminal::{self, microseconds, talk, thousands};
 
@@ -77,6 +78,7 @@ fn plan_of(arguments: &RunArguments) -> anyhow::Result<Plan> {
     };
     override_workload(&mut plan, &arguments.workload);
     override_load(&mut plan, &arguments.load);
+    arguments.find.apply(&mut plan.load)?;
     plan.seed = arguments.seed.or(plan.seed);
     plan.name = arguments.name.clone().or(plan.name);
     if let Some(collect) = &arguments.collect {
@@ -107,6 +109,9 @@ fn override_load(plan: &mut Plan, flags: &LoadFlags) {
         || flags.warm_up.is_some();
     if describes_phase {
         load.phases = None;
+    }
+    if flags.rate.is_some() || flags.operations.is_some() {
+        load.find = None;
     }
     // `--for` and `--operations` exclude each other; the one given replaces the plan's other.
     if flags.duration.is_some() && flags.operations.is_none() {
@@ -170,6 +175,7 @@ fn write_report(path: &PathBuf, html: &str) -> anyhow::Result<()> {
 /// Two numbers and where the report is, to stdout; the rest to stderr.
 fn tell_result(record: &Record, report: &Path, quiet: bool) {
     if !quiet {
+        record.search.iter().for_each(|search| talk(&knee::curve(search)));
         talk(&crate::commands::show::operations_table(record));
         for reason in &record.verdict.reasons {
             talk(&format!("invalid: {reason}"));
@@ -184,8 +190,9 @@ fn tell_result(record: &Record, report: &Path, quiet: bool) {
             talk(&format!("failed check: {}: {}", check.name, check.detail));
         }
     }
+    let knee = record.search.as_ref().map(|search| format!("knee        {}\n", knee::line(search))).unwrap_or_default();
     terminal::data(&format!(
-        "throughput  {} operations/s\np99         {}\nreport      {}",
+        "throughput  {} operations/s\np99         {}\n{knee}report      {}",
         thousands(record.throughput_per_second.round() as u64),
         microseconds(record.total.latency_us.p99),
         report.display(),

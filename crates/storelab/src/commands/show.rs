@@ -7,6 +7,7 @@ use results::Results;
 
 use crate::cli::ShowArguments;
 use crate::exit::Exit;
+use crate::knee;
 use crate::terminal::{data, json, microseconds, table, table_text, thousands};
 
 pub(crate) fn run(arguments: &ShowArguments, store: Option<&Path>) -> anyhow::Result<Exit> {
@@ -48,9 +49,12 @@ fn text(record: &Record) -> String {
             record.generator.cpu_share * 100.0,
             record.generator.harness_floor_us
         ),
-        String::new(),
-        operations_table(record),
     ];
+    if let Some(search) = &record.search {
+        lines.push(format!("knee        {}", knee::line(search)));
+        lines.extend([String::new(), knee::curve(search)]);
+    }
+    lines.extend([String::new(), operations_table(record)]);
     lines.push(if record.verdict.valid { "\nvalid".to_owned() } else { "\nINVALID".to_owned() });
     lines.extend(record.verdict.reasons.iter().map(|reason| format!("  because {reason}")));
     lines.extend(record.verdict.warnings.iter().map(|warning| format!("  note: {warning}")));

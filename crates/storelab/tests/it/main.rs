@@ -5,6 +5,7 @@ mod crash;
 mod data;
 mod documentation;
 mod failover;
+mod knee;
 mod known_answers;
 mod messages;
 mod output;
