@@ -1,5 +1,6 @@
 //! Chores of the workspace, in Rust so that they run wherever it builds: `cargo xtask COMMAND`.
 
+mod knees;
 mod stores;
 mod test;
 mod tidy;
@@ -13,6 +14,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
   bench-stores PROGRAM
                    run YCSB B on every store that can be started here, and write the example report
+  knees PROGRAM    search for the knee of PostgreSQL and of Redis, twice each, and say how far the two are apart
   tidy             check the rules of the house that no compiler knows
   test [ARGS...]   run all tests, or what `cargo test ARGS` runs, and say how many passed, failed and were skipped";
 
@@ -23,6 +25,7 @@ fn main() -> Result<ExitCode> {
     };
     match (command.as_str(), rest) {
         ("bench-stores", [program]) => stores::run(root()?, Path::new(program)),
+        ("knees", [program]) => knees::run(root()?, Path::new(program)),
         ("tidy", []) => tidy::run(root()?),
         ("test", rest) => test::run(root()?, rest),
         _ => Ok(usage()),

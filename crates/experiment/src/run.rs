@@ -270,7 +270,10 @@ fn find_load(
 ) -> Result<bool> {
     let Some(sought) = connected.spec.sought.clone() else { return Ok(true) };
     let Some(load) = sought.search(runtime, connected, record, stop, tell)? else { return Ok(false) };
-    let instance = connected.fresh(runtime, stop)?;
+    let instance = match connected.fresh(runtime, stop) {
+        Err(_) if stop.is_requested() => return Ok(false),
+        instance => instance?,
+    };
     connected.spec = connected.spec.at(&sought.find, load, instance)?;
     record.load = connected.spec.load_plan.resolved(&connected.spec.load);
     record.phases = connected.spec.load.phases.iter().map(PhaseRecord::expected).collect();

@@ -165,11 +165,15 @@ impl Prober<'_> {
         if self.was_overloaded {
             self.settle()?;
         }
-        let instance =
-            if self.tries > 0 { self.connected.fresh(self.runtime, self.stop)? } else { spec.instance.clone() };
+        // The data of the first try are as they were loaded.
+        let fresh = match self.tries {
+            0 => Ok(Arc::clone(&spec.instance)),
+            _ => self.connected.fresh(self.runtime, self.stop),
+        };
         if self.stop.is_requested() {
             return Ok(None);
         }
+        let instance = fresh?;
         let load = self.load(tried, &*instance)?;
         self.tries += 1;
         let names = instance.operations();

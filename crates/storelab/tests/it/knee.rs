@@ -76,7 +76,7 @@ fn the_knee_of_a_queue_is_where_theory_puts_it() {
         let plan = lab.write(
             "knee.yaml",
             "{ target: 'null:?latency=500us&servers=1', workload: ycsb:c, collect: [], load: { arrivals: poisson, \
-             sessions: 64, for: 1s, find: { rate: { from: 400/s }, under: p99 < 4ms, for: 4s, precision: 2%, then: 50% } } }",
+             sessions: 64, for: 1s, find: { rate: { from: 400/s }, under: p99 < 4ms, for: 3s, precision: 3%, then: 50% } } }",
         );
         let ended = lab.run(&["run", text(&plan), "--json"]);
         let record = ended.record();
