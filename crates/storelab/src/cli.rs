@@ -1,15 +1,19 @@
 //! Commands and their flags, from which help texts, man pages and completions derive.
 
+mod thresholds;
+
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use experiment::{Collect, IoPlan, PerSecond, Spacing, Span};
+pub(crate) use thresholds::ThresholdFlags;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0 ok   1 failed   2 usage   3 target unreachable   4 run invalid   5 verification failed   130 interrupted";
+  0 ok   1 failed   2 usage   3 target unreachable   4 run invalid   5 verification failed   99 threshold failed
+  130 interrupted";
 
 /// A performance laboratory for data stores: measure one, and know what the numbers are worth.
 #[derive(Debug, Parser)]
@@ -69,6 +73,9 @@ pub(crate) struct RunArguments {
 
     #[command(flatten)]
     pub(crate) load: LoadFlags,
+
+    #[command(flatten)]
+    pub(crate) thresholds: ThresholdFlags,
 
     /// What all randomness derives from; drawn and recorded where it is not given.
     #[arg(long)]
