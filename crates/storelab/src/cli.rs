@@ -74,9 +74,6 @@ pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) load: LoadFlags,
 
-    #[command(flatten)]
-    pub(crate) thresholds: ThresholdFlags,
-
     /// What all randomness derives from; drawn and recorded where it is not given.
     #[arg(long)]
     pub(crate) seed: Option<u64>,
@@ -104,6 +101,9 @@ pub(crate) struct RunArguments {
     /// Write nothing but the result.
     #[arg(long, short)]
     pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) thresholds: ThresholdFlags,
 }
 
 #[derive(Debug, Args)]

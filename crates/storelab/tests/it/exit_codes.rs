@@ -85,3 +85,17 @@ fn damaged_data(lab: &Lab) -> String {
     std::fs::write(&path, bytes).expect("it is ours");
     url
 }
+
+#[test]
+fn the_guide_and_the_help_name_the_same_codes() {
+    let guide = include_str!("../../../../docs/guide.md");
+    let (_, rest) = guide.split_once("\n## Exit codes\n").expect("the guide has them");
+    let rows = rest.lines().take_while(|line| !line.starts_with("## "));
+    let cells = rows.filter_map(|line| line.strip_prefix("| ")?.split_once(' '));
+    let documented: Vec<i32> = cells.filter_map(|(code, _)| code.parse().ok()).collect();
+    assert_eq!(documented, [0, 1, 2, 3, 4, 5, 99, 130], "each has its run above");
+    let help = Lab::new().run(&["--help"]).stdout;
+    let (_, rest) = help.split_once("Exit codes:").expect("the help has them");
+    let said: Vec<i32> = rest.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    assert_eq!(said, documented);
+}
