@@ -28,7 +28,7 @@ pub use run::{Connected, DataPolicy, Event, Finished, Options, UNVERIFIED, conne
 pub use search::{Dimension, FindPlan, LoadRange, ScalabilityRecord, SearchPoint, SearchRecord, Share, Stage};
 pub use spec::{LOCAL_PREFIX, Spec, TargetPlan, resolve_target, workload_named};
 pub use threshold::{
-    ABORT_DELAY_DEFAULT, Condition, Evidence, FUNCTIONS, Function, GAUGES, Gauge, GaugeSource, Limit, Names, Quantity,
-    Relation, Seconds, Threshold, ThresholdError, ThresholdPlan, ThresholdSpec, Unit,
+    Condition, Evidence, FUNCTIONS, Function, GAUGES, Gauge, GaugeSource, Limit, Names, Quantity, Relation, Seconds,
+    Threshold, ThresholdError, ThresholdPlan, ThresholdSpec, Unit,
 };
 pub use units::{PerSecond, Span};

@@ -187,8 +187,16 @@ impl OperationRecord {
 
 /// The errors of a cell under their kinds' names.
 pub(crate) fn errors_by_kind(cell: &Cell) -> BTreeMap<String, u64> {
-    let counted = ErrorKind::ALL.iter().zip(cell.errors);
-    counted.filter(|(_, count)| *count > 0).map(|(kind, count)| (kind.name().to_owned(), count)).collect()
+    let mut errors = BTreeMap::new();
+    add_errors(&mut errors, cell);
+    errors
+}
+
+/// Adds the errors of a cell.
+pub(crate) fn add_errors(errors: &mut BTreeMap<String, u64>, cell: &Cell) {
+    for (kind, count) in ErrorKind::ALL.iter().zip(cell.errors).filter(|(_, count)| *count > 0) {
+        *errors.entry(kind.name().to_owned()).or_default() += count;
+    }
 }
 
 /// One phase's figures.

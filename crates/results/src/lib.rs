@@ -8,6 +8,7 @@
 //! **It knows no server, no HTTP and no command line**, and never opens a file of another program for writing.
 
 mod error;
+pub mod export;
 mod location;
 mod owner;
 mod query;

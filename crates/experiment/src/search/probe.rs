@@ -178,7 +178,9 @@ impl Prober<'_> {
         self.tries += 1;
         let names = instance.operations();
         let mut beside = Beside::new(self.connected.server_process(), spec.collect.contains(&Collect::Host));
-        let mut seconds = Seconds::of([&self.sought.condition]);
+        // Its phases are other ones than the run's.
+        let condition = self.sought.condition.threshold().resolve(&Names { phases: &load.phases, ..spec.names() })?;
+        let mut seconds = Seconds::of([&condition]);
         // Each try has arrivals and operations of its own, all from the run's seed.
         let seed = spec.seed.wrapping_add(self.tries);
         let run_spec = self.connected.run_spec(load, Arc::clone(&instance), seed, self.stop);
@@ -202,7 +204,7 @@ impl Prober<'_> {
         fill_figures(&mut record, load, &outcome, names);
         record.generator = generator(&outcome, &beside, self.template.generator.harness_floor_us);
         let histograms = histograms(&outcome, names);
-        let judged = self.sought.condition.evaluate(&Evidence::of(&record, &histograms, &seconds));
+        let judged = condition.evaluate(&Evidence::of(&record, &histograms, &seconds));
         Ok(Some(self.judge(tried, &record, &judged, &outcome)))
     }
 

@@ -16,6 +16,7 @@ mod seconds;
 #[cfg(test)]
 mod tests;
 mod unit;
+mod watch;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -24,10 +25,11 @@ use std::ops::Range;
 pub use error::ThresholdError;
 pub use evaluate::{Condition, Evidence};
 pub use metric::{FUNCTIONS, Function, GAUGES, Gauge, GaugeSource};
-pub use plan::{ABORT_DELAY_DEFAULT, ThresholdPlan, ThresholdSpec};
+pub use plan::{ThresholdPlan, ThresholdSpec};
 pub use resolve::Names;
 pub use seconds::Seconds;
 pub use unit::{Limit, Quantity, Unit};
+pub(crate) use watch::Watch;
 
 /// A condition as it was written; what its names mean is not known yet. Written out again ([`fmt::Display`]) it reads the
 /// same, in one spelling. Two are equal that are written out alike.

@@ -13,7 +13,7 @@ const THRESHOLDS_MAX: usize = 100;
 
 /// How long the phases of a threshold are measured before it may end the run, where nobody says: the first seconds of a
 /// store are its slowest.
-pub const ABORT_DELAY_DEFAULT: Span = Span(Duration::from_secs(5));
+const ABORT_DELAY_DEFAULT: Span = Span(Duration::from_secs(5));
 
 /// A threshold as a plan has it: `p99(read) < 20ms`, or `{ expr: p99(read) < 20ms, abort_on_fail: true, delay: 10s }`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

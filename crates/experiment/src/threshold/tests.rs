@@ -415,7 +415,7 @@ proptest! {
             || FUNCTIONS.iter().any(|function| function.name == word)
             || GAUGES.iter().any(|gauge| gauge.name == word || gauge.short == word)
             || Percentile::named(&word).is_some()
-            || ["min", "mean", "max", "last"].contains(&word.as_str())
+            || ["min", "mean", "max", "last", "phase", "kind"].contains(&word.as_str())
             || ["service.", "queueing.", "lateness."].iter().any(|series| word.starts_with(series))
             || phases(true).iter().any(|phase| phase.name == word);
         prop_assume!(!known);

@@ -38,6 +38,17 @@ impl Quantity {
         all.into_iter().find(|quantity| quantity.unit() == unit)
     }
 
+    /// A value in the unit in which it is easily read, as limits are written; five digits tell it from its limit.
+    pub fn text(self, value: f64) -> String {
+        const DIGITS: i32 = 5;
+        let units = UNITS.iter().filter(|unit| unit.quantity == self);
+        let fits = |unit: &&Unit| unit.factor >= 1.0 && (value.abs() >= unit.factor || unit.name == self.unit());
+        let Some(unit) = units.filter(fits).max_by(|a, b| a.factor.total_cmp(&b.factor)) else {
+            return trimmed(value, DIGITS);
+        };
+        format!("{}{}", trimmed(value / unit.factor, DIGITS), unit.name)
+    }
+
     /// In words.
     pub(super) const fn noun(self) -> &'static str {
         match self {
@@ -139,5 +150,38 @@ impl Limit {
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.number, self.unit.name)
+    }
+}
+
+/// A number with so many digits that count, without zeros at its end.
+fn trimmed(value: f64, digits: i32) -> String {
+    let magnitude = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
+    let text = format!("{value:.*}", (digits - 1 - magnitude).clamp(0, 12) as usize);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_told_in_the_unit_that_reads_best() {
+        for (quantity, value, text) in [
+            (Quantity::Time, 0.25, "0.25us"),
+            (Quantity::Time, 999.0, "999us"),
+            (Quantity::Time, 20_001.0, "20.001ms"),
+            (Quantity::Time, 1_500_000.0, "1.5s"),
+            (Quantity::Share, 0.100_4, "0.1004%"),
+            (Quantity::Share, 0.0, "0%"),
+            (Quantity::Rate, 4_899.62, "4899.6/s"),
+            (Quantity::Rate, 0.5, "0.5/s"),
+            (Quantity::Bytes, 1_610_612_736.0, "1.5GiB"),
+            (Quantity::ByteRate, 100.0, "100B/s"),
+            (Quantity::Count, 1_234_567.0, "1234567"),
+            (Quantity::Count, 2.5, "2.5"),
+        ] {
+            assert_eq!(quantity.text(value), text);
+            assert_eq!(Quantity::of_unit(quantity.unit()), Some(quantity));
+        }
     }
 }
