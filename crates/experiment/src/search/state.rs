@@ -7,8 +7,8 @@
 //!    tried again, twice at most, and the majority counts; and the upper end, on which all rests that was tried below it, is
 //!    tried again where it was tried once. So one bad second of the host cannot put a lid on the search.
 //! 3. **Confirmation**, for longer, at the load where a line through the curve around the limit crosses it
-//!    ([`stats::Crossing`]), or where there is no such line at the greatest load that kept the condition. A confirmation that
-//!    fails steps down by half the precision.
+//!    ([`stats::Crossing`]), or where there is no such line at the greatest load that kept the condition. One that fails
+//!    outvotes what was tried at that load before, and the search goes on below it.
 //!
 //! Where the generator could not do what was planned the point says nothing about the store: it is tried once more, and then
 //! the search ends there, with a note. No load is tried outside of the bounds, and no more than [`TRIES_MAX`] are.
@@ -24,8 +24,8 @@ const VOTES_MAX: u32 = 3;
 /// A figure this near to its limit, as a share of it, may lie on its wrong side: p99 of some thousand operations of a queue
 /// near saturation scatters by a tenth (docs/statistics/knee.md).
 const NEAR: f64 = 0.15;
-/// Confirmations at most: past it half of a step of precision after another has been lost.
-const CONFIRMATIONS_MAX: u32 = 5;
+/// Confirmations at most: a condition that fails so many longer runs, each below the one before, is kept by luck.
+const CONFIRMATIONS_MAX: u32 = 6;
 /// How the load grows, and shrinks, before the knee is bracketed.
 const GROWTH: f64 = 2.0;
 const SHRINKAGE: f64 = 4.0;
@@ -107,7 +107,7 @@ pub(crate) struct Search {
     bottleneck: Option<f64>,
     confirmations: u32,
     confirmed: Option<f64>,
-    /// The least load whose confirmation failed.
+    /// The load whose confirmation failed last, and so the least.
     refuted: Option<f64>,
     is_over: bool,
 }
@@ -119,6 +119,8 @@ struct Tried {
     kept: u32,
     not_kept: u32,
     is_near: bool,
+    /// It was tried in coarse steps only.
+    is_brief: bool,
 }
 
 impl Tried {
@@ -160,8 +162,8 @@ impl Search {
         if self.doubted.is_some() {
             return self.doubted;
         }
-        if self.refuted.is_none()
-            && self.bottleneck.is_none()
+        if self.bottleneck.is_none()
+            && self.confirmations < CONFIRMATIONS_MAX
             && let Some((stage, load)) = self.explore()
         {
             return Some(self.step(stage, load));
@@ -188,35 +190,33 @@ impl Search {
             let weight = tried.seconds * if self.bounds.whole { 1.0 } else { tried.load };
             self.curve.push(CrossingPoint { x: tried.load.ln(), y: excess.ln(), weight });
         }
+        let mut votes = 1;
         if tried.stage == Stage::Confirmation {
             self.confirmations += 1;
             if answer.kept {
                 self.confirmed = Some(tried.load);
-            } else {
-                self.refuted = Some(tried.load);
+                return;
             }
-            return;
+            self.refuted = Some(tried.load);
+            votes = VOTES_MAX;
         }
         let is_near = answer.excess.is_some_and(|excess| (excess.ln()).abs() <= NEAR.ln_1p());
         let place = self.tried.partition_point(|other| other.load < tried.load);
         if self.tried.get(place).is_none_or(|other| other.load > tried.load) {
-            self.tried.insert(place, Tried { load: tried.load, kept: 0, not_kept: 0, is_near: false });
+            self.tried.insert(place, Tried { load: tried.load, kept: 0, not_kept: 0, is_near: false, is_brief: true });
         }
         let entry = &mut self.tried[place];
         entry.is_near |= is_near;
-        *(if answer.kept { &mut entry.kept } else { &mut entry.not_kept }) += 1;
+        entry.is_brief &= tried.stage == Stage::Coarse;
+        *(if answer.kept { &mut entry.kept } else { &mut entry.not_kept }) += votes;
     }
 
     /// What is known now.
     pub(crate) fn knee(&self) -> Knee {
         let (kept, not_kept) = self.ends();
-        let below = |load: f64| self.refuted.is_none_or(|refuted| load < refuted);
-        let up_to = kept.map_or(0.0, |kept| kept.load);
-        let kept = self.tried.iter().map(|tried| tried.load).rfind(|load| *load <= up_to && below(*load));
-        let found = self.confirmed.or(kept);
-        let above = |load: &f64| found.is_some_and(|found| *load > found);
-        let lid = [self.refuted, not_kept.map(|tried| tried.load)].into_iter().flatten().filter(above);
-        let bracket = found.zip(lid.min_by(f64::total_cmp)).map(|(found, lid)| [found, lid]);
+        let found = self.confirmed.or(kept.map(|tried| tried.load));
+        let lid = not_kept.map(|tried| tried.load);
+        let bracket = found.zip(lid).filter(|(found, lid)| lid > found).map(|(found, lid)| [found, lid]);
         let line = || {
             let Crossing { low, high, .. } = self.crossing()?;
             let is_narrow = high - low <= INTERVAL_MAX.ln();
@@ -250,7 +250,8 @@ impl Search {
             notes.push(format!("longer runs down to {} did not keep the condition", load(refuted)));
         }
         if let (Some(found), (_, Some(not_kept))) = (knee.found, self.ends())
-            && let Some(beyond) = self.tried.iter().rfind(|tried| tried.has_kept() && tried.load > not_kept.load)
+            && let Some(beyond) =
+                self.tried.iter().rfind(|tried| tried.has_kept() && self.is_wide(not_kept.load, tried.load))
         {
             notes.push(format!(
                 "the condition held at {} too, though not at {} below it: {} is what is sure",
@@ -290,6 +291,9 @@ impl Search {
                 if self.is_wide(kept.load, not_kept.load) {
                     return Some((Stage::Bisection, self.middle(kept.load, not_kept.load)));
                 }
+                if kept.is_brief {
+                    return Some(again(kept));
+                }
                 (not_kept.votes() == 1).then(|| again(not_kept))
             }
         }
@@ -300,21 +304,21 @@ impl Search {
         if self.confirmations >= CONFIRMATIONS_MAX {
             return None;
         }
-        if let Some(refuted) = self.refuted {
-            return Some(self.below(refuted)).filter(|down| *down >= self.bounds.least);
-        }
         let (kept, not_kept) = self.ends();
         let kept = kept?.load;
         let Some(not_kept) = not_kept.filter(|_| self.bottleneck.is_none()) else { return Some(kept) };
         let crossing = self.crossing().map(|crossing| self.whole(crossing.at.exp()));
-        let lowest = self.whole((kept / (1.0 + self.bounds.precision)).max(self.bounds.least));
-        let highest = self.below(not_kept.load).max(kept);
-        Some(crossing.map_or(kept, |at| at.clamp(lowest, highest)))
+        let highest = self.below(not_kept.load);
+        let lowest = self.whole(kept / (1.0 + self.bounds.precision)).min(highest);
+        let load = crossing.map_or(kept.min(highest), |at| at.clamp(lowest, highest));
+        (load >= self.bounds.least).then_some(load)
     }
 
-    /// The next load below one that did not keep the condition: by half of the precision, at least by one.
+    /// The next load below one that did not keep the condition: by half of the precision, at least by one. After two
+    /// confirmations that failed by twice as much, and twice that, in case longer runs keep far less than short ones.
     fn below(&self, load: f64) -> f64 {
-        let below = self.whole(load / (1.0 + self.bounds.precision / 2.0));
+        let steps = 1_u32 << self.confirmations.saturating_sub(2);
+        let below = self.whole(load / (1.0 + self.bounds.precision / 2.0).powi(steps.cast_signed()));
         if self.bounds.whole { below.min(load - 1.0) } else { below }
     }
 

@@ -217,6 +217,21 @@ fn confirmations_that_fail_step_down_and_end() {
     assert!(search.notes("/s").iter().any(|note| note.contains("did not keep the condition")));
 }
 
+/// A store with a cache or a log that fills only in longer runs.
+#[test]
+fn a_store_that_keeps_less_for_longer_is_found_below() {
+    for lasting in [990.0, 900.0, 700.0] {
+        let (search, _) = search(BOUNDS, |tried| {
+            let kept = tried.load <= if tried.stage == Stage::Confirmation { lasting } else { 1_000.0 };
+            Answer { kept, valid: true, excess: Some(if kept { 0.3 } else { 4.0 }) }
+        });
+        let Knee { found, interval, confirmed } = search.knee();
+        let (found, [low, high]) = (found.expect("found"), interval.expect("bracketed"));
+        assert!(confirmed && found <= lasting && found > lasting / 1.25, "{lasting}: {found}");
+        assert!(low <= lasting && lasting < high, "{lasting}: {low} to {high}");
+    }
+}
+
 #[test]
 fn steps_are_as_long_as_their_percentile_needs_within_bounds() {
     for (stage, load, expect) in [
