@@ -72,6 +72,11 @@ bench-stores: compiler ## Run YCSB B on every installed store, one after another
 	$(CARGO) build --release --package storelab
 	$(CARGO) xtask bench-stores $${CARGO_TARGET_DIR:-target}/release/storelab
 
+.PHONY: bench-knees
+bench-knees: compiler engines ## Search for the knee of PostgreSQL and of Redis, twice each, and show how far the two are apart.
+	$(CARGO) build --release --package storelab
+	$(CARGO) xtask knees $${CARGO_TARGET_DIR:-target}/release/storelab
+
 .PHONY: bench-floors
 bench-floors: compiler engines ## Measure drivers over a client library against a bare loop over the same library, and write the table.
 	$(CARGO) build --release --package storelab --package floors

@@ -1,6 +1,7 @@
 //! Chores of the workspace, in Rust so that they run wherever it builds: `cargo xtask COMMAND`.
 
 mod calibrate;
+mod knees;
 mod squeeze;
 mod stores;
 mod test;
@@ -17,6 +18,7 @@ usage: cargo xtask COMMAND
                    run YCSB B on every store that can be started here, and write the example report
   calibrate PROGRAM [--pairs N] [--seconds S] [--postgres N] [--out FILE] [--home FOLDER]
                    count how often comparisons of identical and of slower runs are wrong
+  knees PROGRAM    search for the knee of PostgreSQL and of Redis, twice each, and say how far the two are apart
   squeeze PROGRAM [--tries 20]
                    leave a generator a tenth of a core, and say how often its runs are called invalid, and how often
                    those of one that is left alone
@@ -33,6 +35,7 @@ fn main() -> Result<ExitCode> {
         ("squeeze", [program]) => squeeze::run(Path::new(program), None),
         ("squeeze", [program, flag, tries]) if flag == "--tries" => squeeze::run(Path::new(program), Some(tries)),
         ("calibrate", [program, options @ ..]) => calibrate::run(root()?, Path::new(program), options),
+        ("knees", [program]) => knees::run(root()?, Path::new(program)),
         ("tidy", []) => tidy::run(root()?),
         ("test", rest) => test::run(root()?, rest),
         _ => Ok(usage()),

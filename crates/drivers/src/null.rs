@@ -1,7 +1,9 @@
 //! Does nothing, so that what a run costs without a data store can be measured: the harness itself.
 //!
-//! With URL parameters it becomes a virtual server whose latency, stalls and failures are known exactly, against which
-//! the measurement itself is checked.
+//! With URL parameters it becomes a virtual server whose latency, queue, stalls and failures are known exactly, against
+//! which the measurement itself is checked.
+
+mod server;
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -14,12 +16,13 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 use store::{
     Capabilities, Capability, Completion, Counters, Dataset, Driver, Effect, Error, LoadPart, LoadState,
     LocalBoxFuture, Namespace, Operation, Outcome, OwnedObject, RecordSource, Request, Result, Rows, ServerInfo,
-    Session, SessionSpec, Store, Target, TargetOption, Token,
+    Session, SessionSpec, Store, Target, TargetOption, Token, did_you_mean,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::memory::Manifest;
+use server::{Distribution, Servers, ServiceTime};
 
 /// The driver.
 pub(crate) struct Null;
@@ -33,8 +36,28 @@ const DURATION_MAX: Duration = Duration::from_hours(1);
 static OPERATIONS: [Operation; 1] =
     [Operation::new("noop", Effect::Reads, "nothing: what remains is the cost of the harness; nothing to verify")];
 
-static OPTIONS: [TargetOption; 5] = [
+/// More would stand for no server that there is; bounds the queue's memory.
+const SERVERS_MAX: u64 = 4096;
+
+/// Standard deviation of log-normal service times over their mean, where the URL does not say: a store that mostly
+/// answers alike and at times takes double.
+const SPREAD_DEFAULT: f64 = 0.5;
+
+/// Beyond it a sample of any length that a run has tells nothing about the mean.
+const SPREAD_MAX: f64 = 10.0;
+
+static OPTIONS: [TargetOption; 9] = [
     TargetOption { name: "latency", summary: "service time of each request, such as 100us; nothing" },
+    TargetOption {
+        name: "distribution",
+        summary: "how service times are spread around `latency`: constant, exponential or lognormal; the n-th request of all always takes the same",
+    },
+    TargetOption { name: "spread", summary: "standard deviation of lognormal service times over their mean; 0.5" },
+    TargetOption { name: "seed", summary: "what drawn service times derive from; 1" },
+    TargetOption {
+        name: "servers",
+        summary: "how many requests of all sessions are served at the same time, the others queueing in the order in which they came; all",
+    },
     TargetOption {
         name: "stall_at",
         summary: "when the server stops to answer, from the first session on, such as 5s",
@@ -90,7 +113,9 @@ impl Driver for Null {
 
 /// How the virtual server behaves, shared by its sessions.
 struct Behaviour {
-    latency: Duration,
+    service: ServiceTime,
+    /// None where every request is served at once.
+    servers: Option<Servers>,
     /// From when to when nothing is answered, since `opened`.
     stall: Option<(Duration, Duration)>,
     fail_every: Option<u64>,
@@ -116,7 +141,8 @@ impl Behaviour {
             }
         };
         Ok(Some(Self {
-            latency: duration(target, "latency")?.unwrap_or_default(),
+            service: service_time(target)?,
+            servers: servers(target)?,
             stall,
             fail_every: count(target, "fail_every")?,
             lose_every: count(target, "lose_every")?,
@@ -125,13 +151,18 @@ impl Behaviour {
         }))
     }
 
-    /// When a request that is submitted now is answered; none for at once.
-    fn due(&self) -> Option<Instant> {
-        if self.latency.is_zero() && self.stall.is_none() {
+    /// When the request of that number, which is submitted now, is answered; none for at once.
+    fn due(&self, number: u64) -> Option<Instant> {
+        if self.service.mean.is_zero() && self.stall.is_none() {
             return None;
         }
         let now = Instant::now();
-        let due = now + self.latency;
+        let service = self.service.of(number);
+        if let Some(servers) = &self.servers {
+            let opened = *self.opened.get_or_init(|| now);
+            return Some(opened + servers.done(now.saturating_duration_since(opened), service, self.stall));
+        }
+        let due = now + service;
         let Some((from, to)) = self.stall else {
             return Some(due);
         };
@@ -140,9 +171,13 @@ impl Behaviour {
         Some(if stalled { opened + to } else { due })
     }
 
-    /// What becomes of the next request.
-    fn fate(&self) -> Fate {
-        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+    /// The number of the next request, counted over all sessions from 1.
+    fn number(&self) -> u64 {
+        self.requests.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// What becomes of the request of that number.
+    fn fate(&self, number: u64) -> Fate {
         let hits = |every: Option<u64>| every.is_some_and(|every| number.is_multiple_of(every));
         if hits(self.lose_every) {
             Fate::Lost
@@ -151,6 +186,46 @@ impl Behaviour {
         } else {
             Fate::Answered
         }
+    }
+}
+
+/// How long a request is served.
+fn service_time(target: &Target) -> Result<ServiceTime> {
+    let spread = target.option_parsed::<f64>("spread")?;
+    let distribution = match target.option("distribution").unwrap_or("constant") {
+        "constant" => Distribution::Constant,
+        "exponential" => Distribution::Exponential,
+        "lognormal" => Distribution::LogNormal(spread.unwrap_or(SPREAD_DEFAULT)),
+        other => {
+            let error = Error::config(format!("the target's `distribution={other}` is none"));
+            return Err(match did_you_mean(other, ["constant", "exponential", "lognormal"]) {
+                Some(near) => error.with_hint(format!("did you mean `{near}`?")),
+                None => error.with_hint("there are constant, exponential and lognormal"),
+            });
+        }
+    };
+    match (distribution, spread) {
+        (Distribution::LogNormal(spread), _) if spread > 0.0 && spread <= SPREAD_MAX => {}
+        (Distribution::LogNormal(spread), _) => {
+            return Err(Error::config(format!("the target's `spread={spread}` is not possible"))
+                .with_hint(format!("use a spread above 0 and at most {SPREAD_MAX}")));
+        }
+        (_, Some(_)) => {
+            return Err(Error::config("the target's `spread` has no meaning without `distribution=lognormal`")
+                .with_hint("exponential service times have a spread of 1, constant ones none"));
+        }
+        (_, None) => {}
+    }
+    let mean = duration(target, "latency")?.unwrap_or_default();
+    Ok(ServiceTime { mean, distribution, seed: target.option_parsed("seed")?.unwrap_or(1) })
+}
+
+/// What requests queue for, where they do.
+fn servers(target: &Target) -> Result<Option<Servers>> {
+    match count(target, "servers")? {
+        Some(count) if count > SERVERS_MAX => Err(Error::config(format!("{count} servers are too many"))
+            .with_hint(format!("use at most {SERVERS_MAX}, or leave `servers` out"))),
+        count => Ok(count.map(|count| Servers::new(count as usize))),
     }
 }
 
@@ -337,13 +412,13 @@ impl Session for BehavedSession {
 
     fn submit(&mut self, token: Token, request: &Request<'_>) -> Result<()> {
         check(request)?;
-        let fate = self.behaviour.fate();
-        self.waiting.push_back(Waiting { token, due: self.behaviour.due(), fate });
+        let number = self.behaviour.number();
+        self.waiting.push_back(Waiting { token, due: self.behaviour.due(number), fate: self.behaviour.fate(number) });
         Ok(())
     }
 
     fn poll_completion(&mut self, context: &mut Context<'_>, _rows: &mut dyn Rows) -> Poll<Completion> {
-        // All wait equally long and a stall ends for all at once, so the first submitted is the first due.
+        // Answers of a session come in the order of its requests: one that is done sooner waits for those before it.
         let Some(first) = self.waiting.front() else {
             return Poll::Pending;
         };
@@ -490,7 +565,24 @@ mod tests {
         let target = Target::parse("null:?latency=10ms&stall_at=0s&stall_for=5s").expect("valid");
         let behaviour = Behaviour::of(&target).expect("valid").expect("given");
         let opened = *behaviour.opened.get_or_init(Instant::now);
-        assert_eq!(behaviour.due(), Some(opened + Duration::from_secs(5)));
+        assert_eq!(behaviour.due(1), Some(opened + Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn requests_of_all_sessions_queue_for_the_servers() {
+        let due = |url: &str| -> Vec<Duration> {
+            let behaviour = Behaviour::of(&Target::parse(url).expect("valid")).expect("valid").expect("given");
+            let before = Instant::now();
+            (1..=4).map(|number| behaviour.due(number).expect("it takes time") - before).collect()
+        };
+        // Nanoseconds pass between the submissions, which are as nothing against the 20 minutes.
+        let minutes = |dues: Vec<Duration>| dues.iter().map(|due| due.as_secs() / 60).collect::<Vec<_>>();
+        assert_eq!(minutes(due("null:?latency=1200s&servers=1")), [20, 40, 60, 80]);
+        assert_eq!(minutes(due("null:?latency=1200s&servers=2")), [20, 20, 40, 40]);
+        assert_eq!(minutes(due("null:?latency=1200s")), [20; 4]);
+        let drawn = due("null:?latency=1200s&distribution=lognormal&seed=7");
+        assert_eq!(minutes(drawn.clone()), minutes(due("null:?latency=1200s&distribution=lognormal&seed=7")));
+        assert_ne!(minutes(drawn), minutes(due("null:?latency=1200s&distribution=lognormal&seed=8")));
     }
 
     #[test]
@@ -502,7 +594,18 @@ mod tests {
         for bad in ["5", "ms", "-1s", "1h", "inf", "NaNs", "9999s", ""] {
             assert_eq!(parse(bad).expect_err(bad).kind(), ErrorKind::Config, "{bad}");
         }
-        for bad in ["null:?stall_at=1s", "null:?fail_every=0", "null:?lose_every=x"] {
+        for bad in [
+            "null:?stall_at=1s",
+            "null:?fail_every=0",
+            "null:?lose_every=x",
+            "null:?servers=0",
+            "null:?servers=5000",
+            "null:?distribution=pareto",
+            "null:?spread=0.5",
+            "null:?distribution=lognormal&spread=0",
+            "null:?distribution=lognormal&spread=nan",
+            "null:?seed=x",
+        ] {
             let error = Behaviour::of(&Target::parse(bad).expect("valid")).err().expect(bad);
             assert_eq!(error.kind(), ErrorKind::Config, "{bad}");
         }

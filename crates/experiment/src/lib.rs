@@ -13,6 +13,7 @@ mod run;
 mod search;
 mod seconds;
 mod spec;
+mod threshold;
 mod units;
 mod verdict;
 
@@ -33,6 +34,10 @@ pub use record::{
     ServerRecord, Sink, Status, TargetRecord, ThresholdRecord, ValidityCheck, Verdict, Verification, WorkloadRecord,
 };
 pub use run::{Connected, DataPolicy, Event, Finished, Options, UNVERIFIED, connect, run};
-pub use search::{Dimension, ScalabilityRecord, SearchPoint, SearchRecord, Stage};
+pub use search::{Dimension, FindPlan, LoadRange, ScalabilityRecord, SearchPoint, SearchRecord, Share, Stage};
 pub use spec::{LOCAL_PREFIX, Spec, TargetPlan, resolve_target, workload_named};
+pub use threshold::{
+    Condition, Evidence, FUNCTIONS, Function, GAUGES, Gauge, GaugeSource, Limit, Names, Quantity, Relation, Seconds,
+    Threshold, ThresholdError, ThresholdPlan, ThresholdSpec, Unit,
+};
 pub use units::{PerSecond, Span};

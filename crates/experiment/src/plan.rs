@@ -12,6 +12,8 @@ use serde_json::Value;
 use store::{Error, Result, did_you_mean};
 use workload::Settings;
 
+use crate::search::FindPlan;
+use crate::threshold::ThresholdPlan;
 use crate::units::{PerSecond, Span};
 
 /// Sessions where the plan does not say.
@@ -42,6 +44,12 @@ pub struct Plan {
     /// What to record beside the client: `host`, `server`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collect: Option<Vec<Collect>>,
+    /// What must hold of what is measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thresholds: Vec<ThresholdPlan>,
+    /// Ends the run once a threshold has failed, after its phases have been measured for so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abort_on_fail: Option<Span>,
     /// What all randomness derives from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -87,6 +95,9 @@ pub struct LoadPlan {
     /// In short: how many operations it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operations: Option<u64>,
+    /// The load that keeps a condition is searched for, and the only phase runs at a share of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub find: Option<FindPlan>,
     /// An unrecorded phase of the same kind before the only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_up: Option<Span>,
@@ -229,11 +240,17 @@ fn unknown_field_hint(message: &str) -> Option<String> {
 
 impl LoadPlan {
     /// What the runner takes. `sequence` names operations that are run one after another, by their place and name, each as
-    /// a phase; `sequence_count` is how many of each where the plan sets no limit.
+    /// a phase; `sequence_count` is how many of each where the plan sets no limit. Where a load is searched for, it is the one
+    /// that the search starts with.
     ///
     /// # Errors
     /// `Config`, naming the field.
     pub fn to_load(&self, sequence: &[(u16, &str)], sequence_count: u64) -> Result<Load> {
+        if let Some(find) = &self.find {
+            find.check(self, sequence.len())?;
+            let find = find.resolve()?;
+            return find.plan_at(self, find.bounds.start)?.to_load(sequence, sequence_count);
+        }
         let phases = match &self.phases {
             Some(phases) => self.written_phases(phases)?,
             None if sequence.is_empty() => self.short_phases()?,
@@ -471,6 +488,10 @@ load:
     - { for: 5s, steps: [1/s, 2/s], name: stairs }
   sessions: 32
 collect: [host, server]
+thresholds:
+  - p99(insert) < 20ms
+  - { expr: errors < 0.1%, abort_on_fail: true, delay: 10s }
+abort_on_fail: 3s
 seed: 42
 ";
 
@@ -501,6 +522,8 @@ seed: 42
             ("load: { sesions: 3 }", "sessions"),
             ("load: { phases: [ { four: 3s } ] }", "for"),
             ("collect: [hots]", "host"),
+            ("thresholds: [{ expr: errors < 1%, abort_on_fial: true }]", "abort_on_fail"),
+            ("tresholds: []", "thresholds"),
         ] {
             let error = Plan::parse(text).expect_err("misspelt");
             assert_eq!(error.hint(), Some(format!("did you mean `{near}`?").as_str()), "{text}: {error}");

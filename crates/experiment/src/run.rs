@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use runner::{RunSpec, Stop};
+use runner::{Load, RunSpec, Stop};
 use store::{Capability, Error, ErrorKind, Result, ServerInfo, Store};
 use tokio::runtime::LocalRuntime;
 use uuid::Uuid;
+use workload::Instance;
 
 use crate::beside::Beside;
 use crate::conditions::{Conditions, Placement};
@@ -19,8 +20,10 @@ use crate::record::{
     AccountingRecord, CheckRecord, GeneratorRecord, HistogramRecord, OperationRecord, PhaseRecord, Provenance, Record,
     RecoveryRecord, SCHEMA, SampleRecord, ServerRecord, Sink, Status, TargetRecord, Verification, WorkloadRecord,
 };
+use crate::search::{Dimension, SearchPoint, SearchRecord};
 use crate::seconds::RunSeconds;
 use crate::spec::{Spec, TargetPlan, from_provision};
+use crate::threshold::Watch;
 use crate::verdict::{Evidence, judge};
 
 /// How long the checks after a run may take: a server that stalls must not hang the run.
@@ -46,6 +49,10 @@ pub enum Event<'a> {
     Reusing,
     /// The load starts.
     Started(&'a Record),
+    /// A load was tried, in a search for the greatest that keeps a condition.
+    Searched(&'a SearchPoint, Dimension),
+    /// The search is over, and this is the load of the run that follows.
+    Found(&'a SearchRecord, &'a Load),
     /// A second has ended.
     Sampled(&'a SampleRecord),
     /// The checks are made.
@@ -162,8 +169,8 @@ pub fn run(
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<Finished> {
     let runtime = data::local_runtime()?;
-    let connected = connect(&runtime, spec, tell)?;
-    let finished = run_on(&runtime, &connected, options, sink, stop, tell);
+    let mut connected = connect(&runtime, spec, tell)?;
+    let finished = run_on(&runtime, &mut connected, options, sink, stop, tell);
     // The connections go before the server that they lead to.
     let Connected { store, server, .. } = connected;
     drop(store);
@@ -176,7 +183,7 @@ pub fn run(
 
 fn run_on(
     runtime: &LocalRuntime,
-    connected: &Connected,
+    connected: &mut Connected,
     options: Options<'_>,
     sink: &mut dyn Sink,
     stop: &Stop,
@@ -221,24 +228,30 @@ fn clean_up(runtime: &LocalRuntime, connected: &Connected, tell: &mut dyn FnMut(
 
 fn measure(
     runtime: &LocalRuntime,
-    connected: &Connected,
+    connected: &mut Connected,
     options: Options<'_>,
     sink: &mut dyn Sink,
     stop: &Stop,
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<Finished> {
-    let spec = &connected.spec;
     if stop.is_requested() {
         return Err(data::interrupted());
     }
     let harness_floor_us = harness_floor_us(runtime)?;
-    let mut beside = Beside::new(connected.server_process(), spec.collect.contains(&Collect::Host));
+    let mut beside = Beside::new(connected.server_process(), connected.spec.collect.contains(&Collect::Host));
     let mut record = connected.first_record(&beside);
     record.report = (options.report)(record.id);
     record.generator.harness_floor_us = harness_floor_us;
     sink.started(&record)?;
     tell(Event::Started(&record));
-    let measured = measure_started(runtime, connected, options, &mut record, &mut beside, sink, stop, tell);
+    let measured = match find_load(runtime, connected, &mut record, stop, tell) {
+        Ok(true) => measure_started(runtime, connected, options, &mut record, &mut beside, sink, stop, tell),
+        Ok(false) => {
+            end_without_load(runtime, connected, &mut record, stop, tell);
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
+    };
     match measured {
         Ok(histograms) => {
             sink.ended(&record, &histograms)?;
@@ -255,6 +268,48 @@ fn measure(
     }
 }
 
+/// Searches for the load where the plan does so; whether there is one to run at.
+fn find_load(
+    runtime: &LocalRuntime,
+    connected: &mut Connected,
+    record: &mut Record,
+    stop: &Stop,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Result<bool> {
+    let Some(sought) = connected.spec.sought.clone() else { return Ok(true) };
+    let Some(load) = sought.search(runtime, connected, record, stop, tell)? else { return Ok(false) };
+    let instance = match connected.fresh(runtime, stop) {
+        Err(_) if stop.is_requested() => return Ok(false),
+        instance => instance?,
+    };
+    connected.spec = connected.spec.at(&sought.find, load, instance)?;
+    record.load = connected.spec.load_plan.resolved(&connected.spec.load);
+    record.phases = connected.spec.load.phases.iter().map(PhaseRecord::expected).collect();
+    record.search.iter().for_each(|search| tell(Event::Found(search, &connected.spec.load)));
+    Ok(true)
+}
+
+/// Closes the record of a search that ended without a load to run at: it was stopped, or found none.
+fn end_without_load(
+    runtime: &LocalRuntime,
+    connected: &Connected,
+    record: &mut Record,
+    stop: &Stop,
+    tell: &mut dyn FnMut(Event<'_>),
+) {
+    record.ended_at = Timestamp::now();
+    record.phases.clear();
+    tell(Event::Verifying);
+    record.verification = verify(runtime, connected, record);
+    let (status, reason) = if stop.is_requested() {
+        (Status::Interrupted, "the search was stopped before the run that it was for")
+    } else {
+        (Status::Completed, "no load that was tried keeps the condition, so no run was made")
+    };
+    record.status = status;
+    record.verdict.reasons.push(reason.to_owned());
+}
+
 /// The load itself, and what is found out about it.
 #[expect(clippy::too_many_arguments, reason = "what `measure` has and what it has made of that")]
 fn measure_started(
@@ -269,24 +324,19 @@ fn measure_started(
 ) -> Result<Vec<HistogramRecord>> {
     let Connected { spec, store, .. } = connected;
     let counters_before = counters(runtime, &**store, &spec.collect);
-    let run_spec = RunSpec {
-        load: spec.load.clone(),
-        store: Arc::clone(store),
-        instance: Arc::clone(&spec.instance),
-        seed: spec.seed,
-        workers: spec.load_plan.workers,
-        io: spec.load_plan.io.unwrap_or_default().into(),
-        pin: spec.load_plan.pin.unwrap_or_default(),
-        blocking_client: spec.driver.capabilities().has(Capability::BlockingClient),
-        stop: stop.clone(),
-    };
+    let run_spec = connected.run_spec(spec.load.clone(), Arc::clone(&spec.instance), spec.seed, stop);
     let names = spec.instance.operations();
     let mut kept = Ok(());
     let mut seconds = RunSeconds::new(spec.load.phases.len());
+    let mut watch = Watch::new(&spec.thresholds, &spec.load.phases, names);
     beside.start();
-    let outcome = runner::run(&run_spec, &mut |sample| {
-        seconds.take(sample);
-        let sample = sample_record(sample, names, beside);
+    let outcome = runner::run(&run_spec, &mut |seen| {
+        seconds.take(seen);
+        let sample = sample_record(seen, names, beside);
+        watch.take(seen, &sample);
+        if !stop.is_requested() && watch.ends_the_run() {
+            stop.request();
+        }
         if kept.is_ok() {
             kept = sink.sampled(record.id, &sample);
             if kept.is_err() {
@@ -321,13 +371,45 @@ fn measure_started(
         interrupted: outcome.interrupted,
         accepts_invalid: options.accepts_invalid,
     });
+    record.verdict.thresholds = watch.judge(record, &histograms);
     record.status = if outcome.interrupted { Status::Interrupted } else { Status::Completed };
     Ok(histograms)
 }
 
 impl Connected {
+    /// A run of that load on it.
+    pub(crate) fn run_spec(&self, load: Load, instance: Arc<dyn Instance>, seed: u64, stop: &Stop) -> RunSpec {
+        let Spec { load_plan, driver, .. } = &self.spec;
+        RunSpec {
+            load,
+            store: Arc::clone(&self.store),
+            instance,
+            seed,
+            workers: load_plan.workers,
+            io: load_plan.io.unwrap_or_default().into(),
+            pin: load_plan.pin.unwrap_or_default(),
+            blocking_client: driver.capabilities().has(Capability::BlockingClient),
+            stop: stop.clone(),
+        }
+    }
+
+    /// An instance whose data are as they were loaded, for another run: where runs add or remove rows, or leave others than
+    /// they found, both are made anew.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub(crate) fn fresh(&self, runtime: &LocalRuntime, stop: &Stop) -> Result<Arc<dyn Instance>> {
+        if !self.spec.instance.adds_rows() {
+            return Ok(Arc::clone(&self.spec.instance));
+        }
+        let instance = self.spec.fresh_instance()?;
+        let blocking = self.spec.driver.capabilities().has(Capability::BlockingClient);
+        data::prepare(runtime, &self.store, &instance, blocking, stop, &mut |_, _| {})?;
+        Ok(instance)
+    }
+
     /// The server's process, where it is on this host.
-    fn server_process(&self) -> Option<u32> {
+    pub(crate) fn server_process(&self) -> Option<u32> {
         if !self.spec.collect.contains(&Collect::Server) || self.spec.driver.capabilities().has(Capability::Embedded) {
             return None;
         }

@@ -7,6 +7,8 @@ use store::{Capability, Driver, Error, Result, Target, did_you_mean};
 use workload::{Instance, Settings, WORKLOADS, Workload};
 
 use crate::plan::{Collect, LoadPlan, Plan, WorkloadPlan};
+use crate::search::{Find, Sought};
+use crate::threshold::{GaugeSource, Names, ThresholdSpec};
 
 /// The prefix of targets that are throw-away servers.
 pub const LOCAL_PREFIX: &str = "local:";
@@ -39,8 +41,12 @@ pub struct Spec {
     pub load_plan: LoadPlan,
     /// The load with all its values.
     pub load: Load,
+    /// Which load is searched for before the run.
+    pub(crate) sought: Option<Sought>,
     /// What to record beside the client.
     pub collect: Vec<Collect>,
+    /// What must hold of what is measured.
+    pub thresholds: Vec<ThresholdSpec>,
     /// What all randomness derives from.
     pub seed: u64,
 }
@@ -81,7 +87,7 @@ impl Spec {
             Some(variant) => format!("{}:{variant} on {}", workload.name(), driver.name()),
             None => format!("{} on {}", workload.name(), driver.name()),
         });
-        Ok(Self {
+        let mut spec = Self {
             name,
             driver,
             target,
@@ -91,8 +97,58 @@ impl Spec {
             load_plan: plan.load.clone(),
             load,
             collect: plan.collect.clone().unwrap_or_else(|| vec![Collect::Host, Collect::Server]),
+            sought: None,
+            thresholds: Vec::new(),
             seed,
-        })
+        };
+        spec.thresholds = ThresholdSpec::all(&plan.thresholds, plan.abort_on_fail, &spec.names())?;
+        spec.sought = spec.seek()?;
+        Ok(spec)
+    }
+
+    /// What the plan searches for, all names resolved.
+    fn seek(&self) -> Result<Option<Sought>> {
+        self.load_plan.find.as_ref().map(|find| Sought::new(find.resolve()?, &self.names())).transpose()
+    }
+
+    /// The same with the run at the load that was found, and an instance whose data are as they were loaded.
+    ///
+    /// # Errors
+    /// `Config` for a load that is not possible.
+    pub(crate) fn at(&self, find: &Find, load: f64, instance: Arc<dyn Instance>) -> Result<Self> {
+        let found = find.plan_at(&self.load_plan, load)?;
+        let load = load_for(&found, &*instance)?;
+        let load_plan = LoadPlan { find: self.load_plan.find.clone(), ..found };
+        Ok(Self { instance, load_plan, load, ..self.clone() })
+    }
+
+    /// An instance that has not been run.
+    ///
+    /// # Errors
+    /// Those of configuring it, which it once was without.
+    pub(crate) fn fresh_instance(&self) -> Result<Arc<dyn Instance>> {
+        let WorkloadPlan { variant, settings, .. } = &self.workload_plan;
+        self.workload.configure(self.driver, variant.as_deref(), settings, self.seed)
+    }
+
+    /// What conditions on its runs can name.
+    pub fn names(&self) -> Names<'_> {
+        let server = if !self.collect.contains(&Collect::Server) {
+            Some(("it does not collect `server`", "add `server` to what it collects"))
+        } else if self.driver.capabilities().has(Capability::Embedded) {
+            Some(("the store runs inside of the generator", "ask of generator.cpu or generator.rss instead"))
+        } else if matches!(&self.target, TargetPlan::Url(target) if !target.is_loopback()) {
+            Some(("the server is on another host", "run where the server runs, or leave this out"))
+        } else {
+            None
+        };
+        let host = (!self.collect.contains(&Collect::Host))
+            .then_some(("it does not collect `host`", "add `host` to what it collects"));
+        let unsampled = [(GaugeSource::Server, server), (GaugeSource::Host, host)]
+            .into_iter()
+            .filter_map(|(source, reason)| reason.map(|(why, remedy)| (source, why, remedy)))
+            .collect();
+        Names { operations: self.instance.operations(), phases: &self.load.phases, unsampled }
     }
 
     /// The same without operations that the server cannot do.
@@ -111,7 +167,12 @@ impl Spec {
         let variant = self.workload_plan.variant.as_deref();
         let instance = self.workload.configure(self.driver, variant, &settings, self.seed)?;
         let load = load_for(&self.load_plan, &*instance)?;
-        Ok(Self { instance, load, ..self.clone() })
+        let workload_plan = WorkloadPlan { settings, ..self.workload_plan.clone() };
+        let mut spec = Self { workload_plan, instance, load, ..self.clone() };
+        let names = spec.names();
+        spec.thresholds = self.thresholds.iter().map(|threshold| threshold.again(&names)).collect::<Result<_>>()?;
+        spec.sought = spec.seek()?;
+        Ok(spec)
     }
 }
 
@@ -131,7 +192,7 @@ fn check_operations(driver: &dyn Driver, settings: &Settings) -> Result<()> {
 }
 
 /// The load for an instance, with a phase for each operation where it runs them one after another.
-fn load_for(plan: &LoadPlan, instance: &dyn Instance) -> Result<Load> {
+pub(crate) fn load_for(plan: &LoadPlan, instance: &dyn Instance) -> Result<Load> {
     let names = instance.operations();
     let sequence: Vec<_> =
         instance.sequence().iter().map(|operation| (*operation, names[usize::from(*operation)])).collect();

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use runner::Rate;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer};
 use store::{Error, Result};
 
 /// A duration in a plan: `500ms`, `20s`, `5m`, `1h`.
@@ -81,7 +81,7 @@ impl fmt::Display for PerSecond {
 }
 
 /// Reads text, or a bare number, which must then make sense without a unit.
-fn text_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(crate) fn text_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum TextOrNumber {
@@ -96,9 +96,9 @@ fn text_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Erro
 
 macro_rules! as_text {
     ($type:ty) => {
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                text_of(deserializer)?.parse().map_err(|error: Error| {
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+                $crate::units::text_of(deserializer)?.parse().map_err(|error: store::Error| {
                     serde::de::Error::custom(match error.hint() {
                         Some(hint) => format!("{error} ({hint})"),
                         None => error.to_string(),
@@ -107,13 +107,15 @@ macro_rules! as_text {
             }
         }
 
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
             }
         }
     };
 }
+
+pub(crate) use as_text;
 
 as_text!(Span);
 as_text!(PerSecond);

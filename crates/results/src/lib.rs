@@ -9,6 +9,7 @@
 
 mod comparing;
 mod error;
+pub mod export;
 mod history;
 mod location;
 mod owner;

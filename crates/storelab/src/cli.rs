@@ -1,6 +1,8 @@
 //! Commands and their flags, from which help texts, man pages and completions derive.
 
 mod comparison;
+mod find;
+mod thresholds;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -13,11 +15,13 @@ use crate::commands::HistoryArguments;
 use crate::validity::ValidityFlags;
 
 pub(crate) use comparison::{BaselineFlags, CalibrateArguments, CompareArguments, FailOn, JudgingFlags};
+pub(crate) use find::FindFlags;
+pub(crate) use thresholds::ThresholdFlags;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0 ok   1 failed   2 usage   3 target unreachable   4 run invalid   5 verification failed
-  99 slower, with --fail-on slower   130 interrupted";
+  99 threshold failed, or slower with --fail-on slower   130 interrupted";
 
 /// A performance laboratory for data stores: measure one, and know what the numbers are worth.
 #[derive(Debug, Parser)]
@@ -87,6 +91,9 @@ pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) comparison: BaselineFlags,
 
+    #[command(flatten)]
+    pub(crate) find: FindFlags,
+
     /// What all randomness derives from; drawn and recorded where it is not given.
     #[arg(long)]
     pub(crate) seed: Option<u64>,
@@ -120,6 +127,9 @@ pub(crate) struct RunArguments {
     /// Write nothing but the result.
     #[arg(long, short)]
     pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) thresholds: ThresholdFlags,
 }
 
 /// How a run is shown while it goes on.

@@ -6,6 +6,7 @@ mod cli;
 mod commands;
 mod environment;
 mod exit;
+mod knee;
 mod live;
 mod progress;
 mod sparkline;

@@ -6,6 +6,7 @@ use experiment::{Event, SampleRecord};
 use runner::Load;
 use stats::Histogram;
 
+use crate::knee;
 use crate::live::Live;
 use crate::terminal::{is_watched, microseconds, plain, talk, thousands};
 
@@ -95,10 +96,16 @@ impl Lines {
         match event {
             Event::Starting(name) => self.replace(&format!("starting a throw-away {name} …")),
             Event::Loading(rows, of) => self.replace(&format!("loading: {}", loaded(*rows, *of))),
+            Event::Found(_, load) => {
+                self.expect(load);
+                self.keep(event, self.shown);
+            }
             Event::Sampled(sample) => self.sampled(sample),
             Event::Verifying => self.replace("verifying …"),
             Event::Warning(_) => self.keep(event, !self.quiet),
-            Event::Connected(_) | Event::Reusing | Event::Started(_) => self.keep(event, self.shown),
+            Event::Connected(_) | Event::Reusing | Event::Started(_) | Event::Searched(..) => {
+                self.keep(event, self.shown);
+            }
         }
     }
 
@@ -157,6 +164,8 @@ fn lasting(event: &Event<'_>) -> Option<String> {
         Event::Connected(url) => format!("connected to {url}"),
         Event::Reusing => "using the data that are loaded".to_owned(),
         Event::Started(record) => format!("{} · {} · seed {}", record.name, record.target.server, record.seed),
+        Event::Searched(point, dimension) => knee::tried(point, *dimension),
+        Event::Found(search, _) => format!("knee: {}", knee::line(search)),
         Event::Warning(text) => format!("warning: {text}"),
         Event::Starting(_) | Event::Loading(..) | Event::Sampled(_) | Event::Verifying => return None,
     };

@@ -15,6 +15,7 @@ use crate::cli::{LoadFlags, RunArguments};
 use crate::commands::override_workload;
 use crate::environment;
 use crate::exit::Exit;
+use crate::knee;
 use crate::live::screen;
 use crate::progress::Progress;
 use crate::terminal::{self, microseconds, talk, thousands};
@@ -74,7 +75,10 @@ pub(super) fn measure(
         Err(error) => return Err(error.into()),
     };
     let path = report_path(finished.record.id);
-    write_report(&path, &results.report(finished.record.id)?)?;
+    write_file("report", &path, &results.report(finished.record.id)?)?;
+    if let Some(path) = &arguments.thresholds.junit {
+        write_file("JUnit file", path, &results::export::junit::junit(&finished.record))?;
+    }
     Ok(Some((finished.record, path)))
 }
 
@@ -94,6 +98,8 @@ pub(super) fn plan_of(arguments: &RunArguments, subject: Option<&str>) -> anyhow
     };
     override_workload(&mut plan, &arguments.workload);
     override_load(&mut plan, &arguments.load);
+    arguments.find.apply(&mut plan.load)?;
+    arguments.thresholds.add_to(&mut plan);
     plan.seed = arguments.seed.or(plan.seed);
     plan.name = arguments.name.clone().or(plan.name);
     if let Some(collect) = &arguments.collect {
@@ -124,6 +130,9 @@ fn override_load(plan: &mut Plan, flags: &LoadFlags) {
         || flags.warm_up.is_some();
     if describes_phase {
         load.phases = None;
+    }
+    if flags.rate.is_some() || flags.operations.is_some() {
+        load.find = None;
     }
     // `--for` and `--operations` exclude each other; the one given replaces the plan's other.
     if flags.duration.is_some() && flags.operations.is_none() {
@@ -178,16 +187,17 @@ pub(super) fn stop_on_signal(stop: &Stop) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write_report(path: &PathBuf, html: &str) -> anyhow::Result<()> {
+fn write_file(what: &str, path: &Path, text: &str) -> anyhow::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     }
-    fs::write(path, html).with_context(|| format!("the report {} cannot be written", path.display()))
+    fs::write(path, text).with_context(|| format!("the {what} {} cannot be written", path.display()))
 }
 
 /// Two numbers and where the report is, to stdout; the rest to stderr.
 fn tell_result(record: &Record, report: &Path, quiet: bool) {
     if !quiet {
+        record.search.iter().for_each(|search| talk(&knee::curve(search)));
         talk(&crate::commands::show::operations_table(record));
         for reason in &record.verdict.reasons {
             talk(&format!("{}: {reason}", if record.verdict.accepted { "invalid, but accepted" } else { "invalid" }));
@@ -201,26 +211,35 @@ fn tell_result(record: &Record, report: &Path, quiet: bool) {
         for check in record.verification.checks.iter().filter(|check| !check.passed) {
             talk(&format!("failed check: {}: {}", check.name, check.detail));
         }
+        if !record.verdict.thresholds.is_empty() {
+            talk(&crate::commands::show::thresholds_table(record));
+        }
     }
+    let knee = record.search.as_ref().map(|search| format!("knee        {}\n", knee::line(search))).unwrap_or_default();
     terminal::data(&format!(
-        "throughput  {} operations/s\np99         {}\nreport      {}",
+        "throughput  {} operations/s\np99         {}\n{knee}report      {}",
         thousands(record.throughput_per_second.round() as u64),
         microseconds(record.total.latency_us.p99),
         report.display(),
     ));
 }
 
+/// The first that applies, in this order: a run that was interrupted says nothing, figures of a store that was gone or
+/// read wrong say little, and thresholds on figures that are not worth what they seem say nothing.
 pub(super) fn exit_of(record: &Record) -> Exit {
-    if record.status == Status::Interrupted {
+    let thresholds = &record.verdict.thresholds;
+    if record.status == Status::Interrupted && !thresholds.iter().any(|one| one.aborted_at_seconds.is_some()) {
         return Exit::Interrupted;
     }
     let failed = || record.verification.checks.iter().filter(|check| !check.passed);
-    if failed().any(|check| check.name != UNVERIFIED) {
-        Exit::Unverified
-    } else if failed().next().is_some() {
+    if failed().any(|check| check.name == UNVERIFIED) {
         Exit::Unreachable
+    } else if failed().next().is_some() {
+        Exit::Unverified
     } else if !record.verdict.valid && !record.verdict.accepted {
         Exit::Invalid
+    } else if thresholds.iter().any(|one| !one.passed) {
+        Exit::Threshold
     } else {
         Exit::Ok
     }

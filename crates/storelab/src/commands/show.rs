@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use experiment::{OperationRecord, Record};
+use experiment::{OperationRecord, Quantity, Record};
 use results::Results;
 
 use crate::cli::ShowArguments;
 use crate::exit::Exit;
+use crate::knee;
 use crate::terminal::{data, json, microseconds, table, table_text, thousands};
 use crate::validity::checks_table;
 
@@ -49,9 +50,12 @@ fn text(record: &Record) -> String {
             record.generator.cpu_share * 100.0,
             record.generator.harness_floor_us
         ),
-        String::new(),
-        operations_table(record),
     ];
+    if let Some(search) = &record.search {
+        lines.push(format!("knee        {}", knee::line(search)));
+        lines.extend([String::new(), knee::curve(search)]);
+    }
+    lines.extend([String::new(), operations_table(record)]);
     let word = match (record.verdict.valid, record.verdict.accepted) {
         (true, _) => "\nvalid",
         (false, false) => "\nINVALID",
@@ -68,6 +72,9 @@ fn text(record: &Record) -> String {
             format!("  {} {}: {}", if check.passed { "passed" } else { "FAILED" }, check.name, check.detail)
         }),
     );
+    if !record.verdict.thresholds.is_empty() {
+        lines.push(format!("\n{}\n", thresholds_table(record)));
+    }
     lines.extend(
         record
             .error_messages
@@ -95,6 +102,28 @@ pub(crate) fn operations_table(record: &Record) -> String {
     record.operations.iter().for_each(&mut row);
     if record.operations.len() != 1 {
         row(&record.total);
+    }
+    table_text(&rows)
+}
+
+/// Thresholds with their values.
+pub(crate) fn thresholds_table(record: &Record) -> String {
+    let mut rows = table(["THRESHOLD", "VALUE", "LIMIT", ""]);
+    for threshold in &record.verdict.thresholds {
+        let quantity = Quantity::of_unit(&threshold.unit);
+        let figure = |value: Option<f64>| match (value, quantity) {
+            (Some(value), Some(quantity)) => quantity.text(value),
+            (Some(value), None) => value.to_string(),
+            (None, _) => "-".to_owned(),
+        };
+        let mut outcome = if threshold.passed { "passed" } else { "FAILED" }.to_owned();
+        if let Some(seconds) = threshold.aborted_at_seconds {
+            outcome = format!("{outcome}: ended the run after {seconds:.0} s");
+        }
+        if let Some(reason) = &threshold.reason {
+            outcome = format!("{outcome}: {reason}");
+        }
+        rows.add_row([threshold.expression.clone(), figure(threshold.value), figure(threshold.limit), outcome]);
     }
     table_text(&rows)
 }

@@ -6,6 +6,7 @@ use experiment::{Event, Record, SampleRecord};
 use runner::{Limit, Load, Mode};
 use stats::Histogram;
 
+use crate::knee;
 use crate::progress::loaded;
 use crate::terminal::{plain, thousands};
 
@@ -194,6 +195,11 @@ impl View {
             }
             Event::Reusing => self.log("using the data that are loaded", false),
             Event::Started(record) => self.started(record),
+            Event::Searched(point, dimension) => self.log(&knee::tried(point, *dimension), false),
+            Event::Found(search, load) => {
+                self.expect(load);
+                self.log(&format!("knee: {}", knee::line(search)), false);
+            }
             Event::Sampled(sample) => self.sampled(sample),
             Event::Verifying => {
                 self.log("the load has ended; verifying the data", false);

@@ -1,0 +1,3 @@
+//! Runs in the forms that other tools read.
+
+pub mod junit;

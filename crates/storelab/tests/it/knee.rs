@@ -1,0 +1,185 @@
+//! The knee of a server whose capacity is known, found by the program as a user runs it.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{Ended, Lab, assert_exact, eventually, signal, text};
+
+/// What the virtual server takes for a request.
+const SERVICE_SECONDS: f64 = 500e-6;
+/// The condition on p99. Eight service times: the limit is far above what timers add (a hundred microseconds), and the curve
+/// is steep enough there for p99's scatter not to matter much.
+const LIMIT_SECONDS: f64 = 4e-3;
+const QUANTILE: f64 = 0.99;
+
+/// Of the queue M/D/1, the share of requests that wait at most `wait` seconds (Erlang 1909; Crommelin 1932):
+/// P(W ≤ t) = (1 − λD) Σₖ₌₀^⌊t/D⌋ (λ(kD − t))ᵏ/k! · e^(−λ(kD − t)).
+///
+/// The terms' signs alternate, and the greatest is about e^(λt): with λt up to 8 that costs four of the sixteen digits.
+fn share_that_waits_at_most(wait: f64, rate: f64, service: f64) -> f64 {
+    let terms = (wait / service).floor() as i32;
+    let mut sum = 0.0;
+    let mut factorial = 1.0;
+    for k in 0..=terms {
+        factorial *= f64::from(k.max(1));
+        let exponent = rate * (f64::from(k) * service - wait);
+        sum += exponent.powi(k) / factorial * (-exponent).exp();
+    }
+    (1.0 - rate * service) * sum
+}
+
+/// The rate at which a percentile of the time in the system is `limit`.
+fn known_knee(quantile: f64, limit: f64, service: f64) -> f64 {
+    let (mut low, mut high) = (0.0, 1.0 / service);
+    for _ in 0..100 {
+        let middle = f64::midpoint(low, high);
+        let keeps = share_that_waits_at_most(limit - service, middle, service) > quantile;
+        (low, high) = if keeps { (middle, high) } else { (low, middle) };
+    }
+    low
+}
+
+/// A simulation knows nothing of the formula.
+#[test]
+fn the_formula_is_what_a_simulated_queue_does() {
+    let service = 1.0;
+    for rate in [0.3, 0.6, 0.72] {
+        let (mut state, mut wait) = (1_u64, 0.0_f64);
+        let mut waits: Vec<f64> = Vec::new();
+        for _ in 0..400_000 {
+            // SplitMix64; 53 bits of it are a number in (0, 1].
+            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let bits = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            let uniform = (((bits ^ (bits >> 31)) >> 11) + 1) as f64 / (1_u64 << 53) as f64;
+            wait = (wait + service + uniform.ln() / rate).max(0.0);
+            waits.push(wait);
+        }
+        for at in [0.0, 0.5, 1.5, 3.0, 7.0] {
+            let told = waits.iter().filter(|wait| **wait <= at).count() as f64 / waits.len() as f64;
+            let exact = share_that_waits_at_most(at, rate, service);
+            assert!((told - exact).abs() < 0.01, "rate {rate}, wait {at}: simulated {told}, computed {exact}");
+        }
+    }
+}
+
+/// Whatever else the host does can only make latencies longer, so the best of a few tries is what the program found.
+#[test]
+fn the_knee_of_a_queue_is_where_theory_puts_it() {
+    const TRIES: usize = 3;
+    let known = known_knee(QUANTILE, LIMIT_SECONDS, SERVICE_SECONDS);
+    assert!((1_400.0..1_480.0).contains(&known), "{known}");
+    let mut told = Vec::new();
+    for _ in 0..TRIES {
+        let lab = Lab::alone();
+        let plan = lab.write(
+            "knee.yaml",
+            "{ target: 'null:?latency=500us&servers=1', workload: ycsb:c, collect: [], load: { arrivals: poisson, \
+             sessions: 64, for: 1s, find: { rate: { from: 400/s }, under: p99 < 4ms, for: 3s, precision: 3%, then: 50% } } }",
+        );
+        let ended = lab.run(&["run", text(&plan), "--json"]);
+        let record = ended.record();
+        assert_exact(&record);
+        let search = &record["search"];
+        let Some(found) = search["found"].as_f64() else {
+            told.push((0.0, search["interval"].clone(), search["notes"].clone()));
+            continue;
+        };
+        let offered = record["accounting"]["scheduled"].as_f64().expect("a count");
+        // Half of what was found, for a second, as a Poisson process.
+        assert!((offered / (found / 2.0) - 1.0).abs() < 0.2, "{offered} of {found}");
+        if search["confirmed"] == Value::Bool(true) && (found / known - 1.0).abs() <= 0.05 {
+            return;
+        }
+        told.push((found, search["interval"].clone(), search["notes"].clone()));
+    }
+    panic!("(found, interval, notes), {known} being exact: {told:?}");
+}
+
+#[test]
+fn the_sessions_of_a_closed_load_are_found_and_their_scalability_is_told() {
+    // Four servers of 2 ms: N sessions are answered at N/2ms up to four of them, and wait for one another beyond, so 5 ms are
+    // exceeded by the median once there are more than ten.
+    let lab = Lab::alone();
+    let ended = lab.run(&[
+        "run",
+        "null:?latency=2ms&servers=4",
+        "--find-sessions",
+        "p50 < 5ms",
+        "--then",
+        "50%",
+        "--for",
+        "500ms",
+        "--json",
+    ]);
+    let record = ended.record();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let search = &record["search"];
+    let found = search["found"].as_f64().expect("it is found");
+    assert!((8.0..=10.0).contains(&found), "{search}");
+    assert_eq!(record["load"]["sessions"].as_f64(), Some((found / 2.0).round()), "{}", record["load"]);
+    let law = &search["scalability"];
+    let lambda = law["lambda"].as_f64().expect("it is fitted");
+    assert!((350.0..650.0).contains(&lambda), "one session is answered 500 times a second: {law}");
+}
+
+#[test]
+fn what_was_found_before_ctrl_c_is_kept() {
+    let lab = Lab::new();
+    let child = lab.spawn(&["run", "null:?latency=1ms", "--find-rate", "p99 < 500ms", "--name", "stopped", "--json"]);
+    // The first try takes four seconds and more; the run is listed when it starts.
+    eventually("the run starts", Duration::from_secs(20), || lab.run(&["show", "stopped"]).code == Some(0));
+    signal(&child, rustix::process::Signal::INT);
+    let ended = Ended::of(child.wait_with_output().expect("it ends"));
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    let record = ended.record();
+    assert_eq!(record["status"], "interrupted");
+    assert_eq!(record["search"]["condition"], "p99 < 500ms", "{}", record["search"]);
+    assert_eq!(lab.run(&["show", "stopped", "--json"]).record()["search"], record["search"]);
+}
+
+#[test]
+fn a_condition_that_nothing_keeps_makes_no_run() {
+    let lab = Lab::new();
+    let plan = lab.write(
+        "knee.yaml",
+        "{ target: 'null:?latency=5ms', workload: ycsb:c, load: { find: { rate: { from: 200/s }, under: p50 < 1ms, for: 300ms } } }",
+    );
+    let ended = lab.run(&["run", text(&plan)]);
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.stdout.contains("knee        none under p50 < 1ms"), "{}", ended.stdout);
+    assert!(ended.stderr.contains("did not hold even at 200/s"), "{}", ended.stderr);
+}
+
+#[test]
+fn data_that_a_try_changed_are_made_anew() {
+    let lab = Lab::new();
+    let plan = lab.write(
+        "knee.yaml",
+        "{ target: 'sqlite:', workload: { ycsb: { variant: d, records: 200 } }, load: { sessions: 2, for: 300ms, \
+         find: { rate: { from: 50/s, to: 200/s }, under: p50 < 1s, for: 300ms } } }",
+    );
+    let ended = lab.run(&["run", text(&plan), "--json"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let record = ended.record();
+    assert_eq!(record["search"]["found"].as_f64(), Some(200.0), "{}", record["search"]);
+    assert!(record["verification"]["passed"].as_bool().expect("a flag"), "{}", record["verification"]);
+    assert_eq!(record["accounting"]["failed"].as_u64(), Some(0), "{}", record["error_messages"]);
+}
+
+#[test]
+fn a_search_that_contradicts_the_load_is_refused_with_the_remedy() {
+    let lab = Lab::new();
+    for (arguments, part, hint) in [
+        (&["--find-rate", "p99(raed) < 10ms"][..], "raed", "read"),
+        (&["--find-rate", "p99 < 10"], "", "hint"),
+        (&["--then", "70%"], "`--then`", "--find-rate"),
+        (&["--find-rate", "p99 < 10ms", "--then", "900%"], "`load.find.then`", "hint"),
+        (&["--find-rate", "p99 < 10ms", "--rate", "5/s"], "--rate", "cannot be used with"),
+    ] {
+        let ended = lab.run(&[&["run", "null:", "--workload", "ycsb:c"], arguments].concat());
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(part) && ended.stderr.contains(hint), "{arguments:?}: {}", ended.stderr);
+    }
+}
