@@ -16,7 +16,8 @@ pub const HISTORY_RUNS_MAX: usize = 10_000;
 /// their number.
 pub const E_DIVISIVE_RUNS_MAX: usize = 1_000;
 
-/// With fewer runs only a change beyond all noise is told from it: at eight, four before and four after.
+/// Change points are looked for in so many runs and more. Of three, the first of which was slow, Student's t-test takes
+/// the other two for proof; eight leave four on each side of a change to see their spread in.
 const RUNS_MIN: usize = 8;
 
 /// Above it nothing changed: the level of E-divisive, and ten times that of Hunter, whose t-test is done anew where pieces
@@ -108,7 +109,11 @@ impl History {
         change_min: f64,
         mut notes: Vec<String>,
     ) -> Self {
-        let values: Vec<_> = points.iter().map(|point| point.value).collect();
+        let is_enough = points.len() >= RUNS_MIN;
+        if !is_enough {
+            notes.push(format!("only {}: a change is looked for in {RUNS_MIN} and more", runs(points.len())));
+        }
+        let values: Vec<_> = points.iter().map(|point| point.value).filter(|_| is_enough).collect();
         let (found, method) = match method {
             HistoryMethod::Hunter => {
                 let hunter = Hunter { change_min, ..Hunter::default() };
@@ -124,12 +129,6 @@ impl History {
                 (paper.change_points(&values, SEED), words)
             }
         };
-        if points.len() < RUNS_MIN {
-            notes.push(format!(
-                "only {}: too few to tell a change from noise, unless it is a great one",
-                runs(points.len())
-            ));
-        }
         let change_points = found.into_iter().map(|point| ChangePoint {
             index: point.index,
             before: point.before,
@@ -215,6 +214,10 @@ mod tests {
             let notes = history(&vec![1.0; count], HistoryMethod::Hunter, 0.0).notes;
             assert!(notes.len() == 1 && notes[0].starts_with(note), "{notes:?}");
         }
+        let short = |count: usize| {
+            history(&[10.0, 10.1, 9.9, 10.0, 20.1, 20.0, 19.9, 20.0][..count], HistoryMethod::Hunter, 0.0)
+        };
+        assert_eq!((short(7).change_points.len(), short(8).change_points.len()), (0, 1));
         assert!(history(&[1.0; 8], HistoryMethod::Hunter, 0.0).notes.is_empty());
     }
 }

@@ -11,8 +11,8 @@ use super::{ChangePoint, magnitude};
 ///
 /// The series is walked in windows. Each is divided at its best candidate, and its pieces again, as long as the t-test
 /// calls the difference significant at a relaxed level. The weak points of all windows are then thinned out over the
-/// whole series: as long as the weakest is not significant at the real level, or its change too small, it goes, and its
-/// neighbours are tested anew.
+/// whole series: as long as the weakest is not significant at the real level, or its change too small, it goes, and the
+/// two behind it are tested anew.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Hunter {
     /// Values that are looked at together, 2 at least; memory grows with its square.
@@ -119,8 +119,8 @@ struct Piece {
     best: Option<(usize, f64)>,
 }
 
-/// Finds candidates in windows of up to a size. Places within a window: for a piece from s, row i stands for τ = s + i
-/// + 1, the start of Y, and column j for κ = s + j + 2, its end.
+/// Finds candidates in windows of up to a size. Places within a window: for a piece from s, row i stands for the start
+/// of Y, τ = s + i + 1, and column j for its end, κ = s + j + 2.
 struct Search {
     /// Rows and columns of the tables: pairs of neighbours in a window.
     width: usize,

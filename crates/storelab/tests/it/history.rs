@@ -31,7 +31,7 @@ fn run(lab: &Lab, latency: &str) {
 #[test]
 fn a_server_that_became_slower_is_found_where_it_did() {
     let lab = Lab::new();
-    for latency in ["10ms", "30ms"] {
+    for latency in ["5ms", "60ms"] {
         (0..RUNS).for_each(|_| run(&lab, latency));
     }
     let ended = lab.run(&["history", "nightly", "--all", "--metric", "p50(read)", "--json"]);
@@ -42,22 +42,22 @@ fn a_server_that_became_slower_is_found_where_it_did() {
     let places: Vec<_> =
         history["change_points"].as_array().expect("a list").iter().map(|point| point["index"].as_u64()).collect();
     assert!(places.contains(&Some(RUNS as u64)), "{history}");
-    // A change of less than two thirds is none of those that were planted, whatever else this machine did.
+    // What was planted is twelve times the latency: less than five times is what else this machine did.
     let great =
-        lab.run(&["history", "nightly", "--all", "--metric", "p50(read)", "--min-change", "66%", "--json"]).record();
+        lab.run(&["history", "nightly", "--all", "--metric", "p50(read)", "--min-change", "400%", "--json"]).record();
     let [point] = great["change_points"].as_array().expect("a list").as_slice() else { panic!("one: {great}") };
     assert_eq!(point["index"].as_u64(), Some(RUNS as u64), "{great}");
     let figure = |name: &str| point[name].as_f64().expect("a number");
-    assert!(figure("before") >= 10_000.0 && figure("after") >= 30_000.0 && figure("p_value") < 0.001, "{great}");
+    assert!(figure("before") >= 5_000.0 && figure("after") >= 60_000.0 && figure("p_value") < 0.001, "{great}");
 
-    let text = lab.run(&["history", "last", "--all", "--metric", "p50(read)", "--min-change", "66%"]);
+    let text = lab.run(&["history", "last", "--all", "--metric", "p50(read)", "--min-change", "400%"]);
     assert_eq!(text.code, Some(0), "{text:?}");
     for part in ["p50(read) of nightly: 12 runs", "▲", "1 change point (", "worse", "<0.0001"] {
         assert!(text.stdout.contains(part), "{part}: {text:?}");
     }
     let few = lab.run(&["history", "nightly", "--all", "--limit", "3"]);
     assert_eq!(few.code, Some(0), "{few:?}");
-    assert!(few.stdout.contains("no change points") && few.stdout.contains("only 3 runs: too few"), "{few:?}");
+    assert!(few.stdout.contains("no change points") && few.stdout.contains("only 3 runs: a change"), "{few:?}");
 }
 
 #[test]
