@@ -82,7 +82,7 @@ impl BaselineFlags {
             return Err(store::Error::config("there is nothing to compare the run with")
                 .with_hint("give --baseline a run, a plan or a target, or leave the flags of comparisons out"));
         }
-        Ok(self.baseline.is_some() || self.repeat.is_some())
+        Ok(self.baseline.is_some() || self.repeat.is_some_and(|repeats| repeats.get() > 1))
     }
 }
 
@@ -93,8 +93,8 @@ pub(crate) struct CalibrateArguments {
     #[arg(value_name = "PLAN | TARGET")]
     pub(crate) subject: Option<String>,
 
-    /// Pairs of identical runs. 72 and more also bound the noise from above.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(5..=10_000))]
+    /// Pairs of identical runs, 5 to 1000. 72 and more also bound the noise from above.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(5..=1_000))]
     pub(crate) pairs: u32,
 
     #[command(flatten)]

@@ -45,8 +45,8 @@ pub(crate) fn run(arguments: &CalibrateArguments, store: Option<&Path>) -> anyho
     }
     let first = pairs.first().map(|[first, _]| first.record().clone());
     let first = first.ok_or_else(|| Error::config("a calibration needs pairs of runs"))?;
-    let calibration = calibrated(&first, &compared(&pairs, |_| Noise::default())?);
     let called = Called::of(&pairs, &first)?;
+    let calibration = calibrated(&first, &called.by_default);
     results.keep_calibration(calibration.clone())?;
     if arguments.json {
         json(&calibration)?;

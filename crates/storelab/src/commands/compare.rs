@@ -21,7 +21,10 @@ pub(crate) fn run(arguments: &CompareArguments, store: Option<&Path>) -> anyhow:
     let results = Results::open(store)?;
     let mut sides = Vec::new();
     for asked in &arguments.sides {
-        sides.push(asked.split(',').map(|run| run_of(&results, run)).collect::<anyhow::Result<Vec<_>>>()?);
+        // A name may have commas in it.
+        let is_one = results.find(asked).is_ok();
+        let runs: Vec<&str> = if is_one { vec![asked] } else { asked.split(',').collect() };
+        sides.push(runs.into_iter().map(|run| run_of(&results, run)).collect::<anyhow::Result<Vec<_>>>()?);
     }
     let has_doubts = !arguments.accept_invalid && is_doubtful(sides.iter().flatten().map(RunData::record));
     let comparison = judged(&results, &labelled(sides), &arguments.judging)?;

@@ -27,7 +27,9 @@ enum Baseline {
 pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Result<Exit> {
     if arguments.report.is_some() {
         return Err(Error::config("one report cannot be that of several runs")
-            .with_hint("leave out --report: each run's lies beside the results store, and `storelab report` draws several")
+            .with_hint(
+                "leave out --report: each run's lies beside the results store, and `storelab report` draws several",
+            )
             .into());
     }
     let mut results = Results::open(store)?;
