@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::metric::{Count, LatenessStatistic, Metric, Statistic};
 use super::seconds::{Value, merge, of_histogram, of_values};
-use super::{Relation, Seconds, Threshold};
+use super::{Quantity, Relation, Seconds, Threshold};
 use crate::figures::per_second;
 use crate::record::{
     HistogramRecord, Lateness, Metric as Recorded, OperationRecord, PhaseRecord, Record, ThresholdRecord,
@@ -38,12 +38,28 @@ impl<'a> Evidence<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Condition {
     threshold: Threshold,
-    value: Value,
-    /// Of the values of single seconds; none where the value is of whole phases.
-    statistic: Option<Statistic>,
+    measure: Measure,
     phases: Vec<u16>,
     /// How long each is to take, where that is known: what ends later ends in a drain.
     planned: Vec<Option<Duration>>,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Measure {
+    /// A number of its phases together.
+    Phases(Metric),
+    /// A statistic of the values that its seconds have.
+    Seconds(Statistic, Value),
+}
+
+impl Measure {
+    pub(super) const fn quantity(&self) -> Quantity {
+        match self {
+            Self::Phases(metric) | Self::Seconds(_, Value::Metric(metric)) => metric.quantity(),
+            Self::Seconds(_, Value::Gauge(gauge)) => gauge.quantity,
+        }
+    }
 }
 
 /// A value, or why there is none.
@@ -52,12 +68,11 @@ type Measured = Result<f64, String>;
 impl Condition {
     pub(super) fn new(
         threshold: &Threshold,
-        value: Value,
-        statistic: Option<Statistic>,
+        measure: Measure,
         phases: Vec<u16>,
         planned: Vec<Option<Duration>>,
     ) -> Self {
-        Self { threshold: threshold.clone(), value, statistic, phases, planned }
+        Self { threshold: threshold.clone(), measure, phases, planned }
     }
 
     /// What it was made of.
@@ -68,13 +83,12 @@ impl Condition {
     /// Whether it can fail for good while the run goes on: it is about what is known by then, and a value that only grows
     /// is not to reach its limit.
     pub fn can_end_a_run(&self) -> bool {
-        let only_grows = self.statistic.is_none() && matches!(self.value, Value::Metric(Metric::Count { .. }));
         let has_ceiling = matches!(self.threshold.relation, Relation::Less | Relation::AtMost);
-        let is_known = match &self.value {
-            Value::Gauge(_) => true,
-            Value::Metric(metric) => metric.is_known_before_the_end(),
-        };
-        is_known && (!only_grows || has_ceiling)
+        match &self.measure {
+            Measure::Phases(Metric::Count { .. }) => has_ceiling,
+            Measure::Phases(metric) => metric.is_known_before_the_end(),
+            Measure::Seconds(..) => true,
+        }
     }
 
     /// For how long its phases have been measured.
@@ -99,7 +113,10 @@ impl Condition {
 
     /// What it wants of each second.
     pub(super) fn wanted(&self) -> Option<(&Value, &[u16])> {
-        self.statistic.is_some().then_some((&self.value, self.phases.as_slice()))
+        match &self.measure {
+            Measure::Phases(_) => None,
+            Measure::Seconds(_, value) => Some((value, &self.phases)),
+        }
     }
 
     fn of_phases<'a>(&'a self, all: &'a [PhaseRecord]) -> impl Iterator<Item = &'a PhaseRecord> {
@@ -111,10 +128,9 @@ impl Condition {
         if !self.of_phases(evidence.phases).any(is_reached) {
             return Err("the run ended before that phase".to_owned());
         }
-        let value = match (&self.value, self.statistic) {
-            (value, Some(statistic)) => self.of_seconds(value, statistic, evidence)?,
-            (Value::Metric(metric), None) => self.of_whole(metric, evidence)?,
-            (Value::Gauge(_), None) => unreachable!("a gauge is always asked of by a statistic"),
+        let value = match &self.measure {
+            Measure::Phases(metric) => self.of_whole(metric, evidence)?,
+            Measure::Seconds(statistic, value) => self.of_seconds(value, *statistic, evidence)?,
         };
         if value.is_finite() { Ok(value) } else { Err(format!("{value} was measured")) }
     }
