@@ -1,6 +1,6 @@
 //! Conditions, judged by what was measured.
 
-use std::time::Duration;
+use runner::Phase;
 
 use super::metric::{Count, LatenessStatistic, Metric, Statistic};
 use super::seconds::{Value, merge, of_histogram, of_values};
@@ -40,8 +40,8 @@ pub struct Condition {
     threshold: Threshold,
     measure: Measure,
     phases: Vec<u16>,
-    /// How long each is to take, where that is known: what ends later ends in a drain.
-    planned: Vec<Option<Duration>>,
+    /// What each was to be.
+    planned: Vec<Phase>,
 }
 
 /// What is measured.
@@ -66,12 +66,7 @@ impl Measure {
 type Measured = Result<f64, String>;
 
 impl Condition {
-    pub(super) fn new(
-        threshold: &Threshold,
-        measure: Measure,
-        phases: Vec<u16>,
-        planned: Vec<Option<Duration>>,
-    ) -> Self {
+    pub(super) fn new(threshold: &Threshold, measure: Measure, phases: Vec<u16>, planned: Vec<Phase>) -> Self {
         Self { threshold: threshold.clone(), measure, phases, planned }
     }
 
@@ -172,7 +167,8 @@ impl Condition {
             }
             Metric::Shed => Ok(sum(&|phase| phase.accounting.shed) as f64),
             Metric::Unfinished => Ok(sum(&|phase| phase.accounting.unfinished) as f64),
-            Metric::Offered => {
+            Metric::Offered => self.offered(evidence),
+            Metric::Delivered => {
                 let scheduled = sum(&|phase| phase.accounting.scheduled);
                 let carried_out = sum(&|phase| phase.accounting.succeeded + phase.accounting.failed);
                 let share = carried_out as f64 / scheduled as f64 * 100.0;
@@ -187,6 +183,21 @@ impl Condition {
                 })
             }
         }
+    }
+
+    /// What came due, in per cent of what was planned. What chance may have done counts as planned.
+    fn offered(&self, evidence: &Evidence<'_>) -> Measured {
+        /// Of a Poisson count: beyond it lies one run in a million.
+        const DEVIATIONS_MAX: f64 = 5.0;
+        let (mut planned, mut offered) = (0.0, 0.0);
+        for (phase, found) in self.planned.iter().zip(self.of_phases(evidence.phases)) {
+            let expected = phase.arrivals().unwrap_or(0.0);
+            let chance = if phase.has_random_arrivals() { DEVIATIONS_MAX * expected.sqrt() } else { 0.0 };
+            let off = found.accounting.scheduled as f64 - expected;
+            planned += expected;
+            offered += expected + (off.abs() - chance).max(0.0) * off.signum();
+        }
+        if planned > 0.0 { Ok(offered / planned * 100.0) } else { Err("nothing was planned".to_owned()) }
     }
 
     /// The histograms of a metric; in closed phases the service time is the latency.
@@ -236,8 +247,9 @@ impl Condition {
             .of_phases(phases)
             .zip(&self.planned)
             .map(|(phase, planned)| {
-                let seconds =
-                    planned.map_or(phase.duration_seconds, |planned| phase.duration_seconds.min(planned.as_secs_f64()));
+                // What ends later ends in a drain.
+                let planned = planned.duration().map_or(f64::INFINITY, |duration| duration.as_secs_f64());
+                let seconds = phase.duration_seconds.min(planned);
                 (phase.start_seconds, phase.start_seconds + seconds)
             })
             .collect();

@@ -67,7 +67,7 @@ impl Threshold {
         let (measure, scope) = resolver.measure(&self.left)?;
         let phases = resolver.phases(&measure, scope.phase)?;
         resolver.check_limit(&measure)?;
-        let planned = phases.iter().map(|phase| names.phases[usize::from(*phase)].duration()).collect();
+        let planned = phases.iter().map(|phase| names.phases[usize::from(*phase)].clone()).collect();
         Ok(Condition::new(self, measure, phases, planned))
     }
 }
@@ -347,7 +347,7 @@ impl<'a> Resolver<'a> {
         };
         let is_open = |place: &u16| all[usize::from(*place)].mode != Mode::Closed;
         let only_open = match measure {
-            Measure::Phases(Metric::Offered) => "what a closed load offers follows its answers",
+            Measure::Phases(Metric::Offered | Metric::Delivered) => "what a closed load offers follows its answers",
             Measure::Phases(Metric::Lateness(_)) => "in a closed load no send has a time to keep",
             Measure::Phases(Metric::Latency { of: Recorded::QueueingTime, .. }) => "in a closed load nothing queues",
             _ => return Ok(chosen),
