@@ -177,6 +177,28 @@ impl Phase {
         }
     }
 
+    /// How many operations come due in it, expected where chance has a part; none where answers decide.
+    pub fn arrivals(&self) -> Option<f64> {
+        match (self.mode, self.limit) {
+            (Mode::Closed, _) => None,
+            (Mode::Open { .. }, Limit::Count(count)) => Some(count as f64),
+            (Mode::Open { from, to, arrivals }, Limit::Duration(duration)) => {
+                let expected = f64::midpoint(from.get(), to.get()) * duration.as_secs_f64();
+                Some(match arrivals {
+                    // A constant schedule ends with a whole arrival; a product such as 0.1/s × 30 s may miss it by rounding.
+                    Arrivals::Constant => (expected + 1e-6).floor(),
+                    Arrivals::Poisson => expected,
+                })
+            }
+        }
+    }
+
+    /// Whether chance has a part in how many operations come due.
+    pub fn has_random_arrivals(&self) -> bool {
+        let is_poisson = matches!(self.mode, Mode::Open { arrivals: Arrivals::Poisson, .. });
+        is_poisson && matches!(self.limit, Limit::Duration(_))
+    }
+
     fn validate(&self) -> Result<()> {
         /// A month: past it nanoseconds from the start would still fit, but nobody means it.
         const DURATION_MAX: Duration = Duration::from_hours(31 * 24);
@@ -206,6 +228,24 @@ impl Phase {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arrivals_are_the_integral_of_the_rate() {
+        let rate = |value| Rate::per_second(value).expect("positive");
+        let open = |from, to, arrivals| Mode::Open { from: rate(from), to: rate(to), arrivals };
+        let seconds = |seconds| Limit::Duration(Duration::from_secs(seconds));
+        for (mode, limit, expect, is_random) in [
+            (Mode::Closed, seconds(5), None, false),
+            (open(100.0, 100.0, Arrivals::Constant), seconds(5), Some(500.0), false),
+            (open(0.1, 0.1, Arrivals::Constant), seconds(30), Some(3.0), false),
+            (open(100.0, 300.0, Arrivals::Constant), seconds(5), Some(1000.0), false),
+            (open(0.5, 0.5, Arrivals::Poisson), seconds(5), Some(2.5), true),
+            (open(0.5, 0.5, Arrivals::Poisson), Limit::Count(7), Some(7.0), false),
+        ] {
+            let phase = Phase { mode, limit, ..Load::closed(NonZeroU32::MIN, limit).phases.remove(0) };
+            assert_eq!((phase.arrivals(), phase.has_random_arrivals()), (expect, is_random), "{phase:?}");
+        }
+    }
 
     #[test]
     fn impossible_loads_are_refused_by_name() {

@@ -1,10 +1,10 @@
 //! Conditions, judged by what was measured.
 
-use std::time::Duration;
+use runner::Phase;
 
 use super::metric::{Count, LatenessStatistic, Metric, Statistic};
 use super::seconds::{Value, merge, of_histogram, of_values};
-use super::{Relation, Seconds, Threshold};
+use super::{Quantity, Relation, Seconds, Threshold};
 use crate::figures::per_second;
 use crate::record::{
     HistogramRecord, Lateness, Metric as Recorded, OperationRecord, PhaseRecord, Record, ThresholdRecord,
@@ -38,26 +38,36 @@ impl<'a> Evidence<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Condition {
     threshold: Threshold,
-    value: Value,
-    /// Of the values of single seconds; none where the value is of whole phases.
-    statistic: Option<Statistic>,
+    measure: Measure,
     phases: Vec<u16>,
-    /// How long each is to take, where that is known: what ends later ends in a drain.
-    planned: Vec<Option<Duration>>,
+    /// What each was to be.
+    planned: Vec<Phase>,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Measure {
+    /// A number of its phases together.
+    Phases(Metric),
+    /// A statistic of the values that its seconds have.
+    Seconds(Statistic, Value),
+}
+
+impl Measure {
+    pub(super) const fn quantity(&self) -> Quantity {
+        match self {
+            Self::Phases(metric) | Self::Seconds(_, Value::Metric(metric)) => metric.quantity(),
+            Self::Seconds(_, Value::Gauge(gauge)) => gauge.quantity,
+        }
+    }
 }
 
 /// A value, or why there is none.
 type Measured = Result<f64, String>;
 
 impl Condition {
-    pub(super) fn new(
-        threshold: &Threshold,
-        value: Value,
-        statistic: Option<Statistic>,
-        phases: Vec<u16>,
-        planned: Vec<Option<Duration>>,
-    ) -> Self {
-        Self { threshold: threshold.clone(), value, statistic, phases, planned }
+    pub(super) fn new(threshold: &Threshold, measure: Measure, phases: Vec<u16>, planned: Vec<Phase>) -> Self {
+        Self { threshold: threshold.clone(), measure, phases, planned }
     }
 
     /// What it was made of.
@@ -68,13 +78,12 @@ impl Condition {
     /// Whether it can fail for good while the run goes on: it is about what is known by then, and a value that only grows
     /// is not to reach its limit.
     pub fn can_end_a_run(&self) -> bool {
-        let only_grows = self.statistic.is_none() && matches!(self.value, Value::Metric(Metric::Count { .. }));
         let has_ceiling = matches!(self.threshold.relation, Relation::Less | Relation::AtMost);
-        let is_known = match &self.value {
-            Value::Gauge(_) => true,
-            Value::Metric(metric) => metric.is_known_before_the_end(),
-        };
-        is_known && (!only_grows || has_ceiling)
+        match &self.measure {
+            Measure::Phases(Metric::Count { .. }) => has_ceiling,
+            Measure::Phases(metric) => metric.is_known_before_the_end(),
+            Measure::Seconds(..) => true,
+        }
     }
 
     /// For how long its phases have been measured.
@@ -99,7 +108,10 @@ impl Condition {
 
     /// What it wants of each second.
     pub(super) fn wanted(&self) -> Option<(&Value, &[u16])> {
-        self.statistic.is_some().then_some((&self.value, self.phases.as_slice()))
+        match &self.measure {
+            Measure::Phases(_) => None,
+            Measure::Seconds(_, value) => Some((value, &self.phases)),
+        }
     }
 
     fn of_phases<'a>(&'a self, all: &'a [PhaseRecord]) -> impl Iterator<Item = &'a PhaseRecord> {
@@ -111,10 +123,9 @@ impl Condition {
         if !self.of_phases(evidence.phases).any(is_reached) {
             return Err("the run ended before that phase".to_owned());
         }
-        let value = match (&self.value, self.statistic) {
-            (value, Some(statistic)) => self.of_seconds(value, statistic, evidence)?,
-            (Value::Metric(metric), None) => self.of_whole(metric, evidence)?,
-            (Value::Gauge(_), None) => unreachable!("a gauge is always asked of by a statistic"),
+        let value = match &self.measure {
+            Measure::Phases(metric) => self.of_whole(metric, evidence)?,
+            Measure::Seconds(statistic, value) => self.of_seconds(value, *statistic, evidence)?,
         };
         if value.is_finite() { Ok(value) } else { Err(format!("{value} was measured")) }
     }
@@ -156,7 +167,8 @@ impl Condition {
             }
             Metric::Shed => Ok(sum(&|phase| phase.accounting.shed) as f64),
             Metric::Unfinished => Ok(sum(&|phase| phase.accounting.unfinished) as f64),
-            Metric::Offered => {
+            Metric::Offered => self.offered(evidence),
+            Metric::Delivered => {
                 let scheduled = sum(&|phase| phase.accounting.scheduled);
                 let carried_out = sum(&|phase| phase.accounting.succeeded + phase.accounting.failed);
                 let share = carried_out as f64 / scheduled as f64 * 100.0;
@@ -171,6 +183,21 @@ impl Condition {
                 })
             }
         }
+    }
+
+    /// What came due, in per cent of what was planned. What chance may have done counts as planned.
+    fn offered(&self, evidence: &Evidence<'_>) -> Measured {
+        /// Of a Poisson count: beyond it lies one run in a million.
+        const DEVIATIONS_MAX: f64 = 5.0;
+        let (mut planned, mut offered) = (0.0, 0.0);
+        for (phase, found) in self.planned.iter().zip(self.of_phases(evidence.phases)) {
+            let expected = phase.arrivals().unwrap_or(0.0);
+            let chance = if phase.has_random_arrivals() { DEVIATIONS_MAX * expected.sqrt() } else { 0.0 };
+            let off = found.accounting.scheduled as f64 - expected;
+            planned += expected;
+            offered += expected + (off.abs() - chance).max(0.0) * off.signum();
+        }
+        if planned > 0.0 { Ok(offered / planned * 100.0) } else { Err("nothing was planned".to_owned()) }
     }
 
     /// The histograms of a metric; in closed phases the service time is the latency.
@@ -220,8 +247,9 @@ impl Condition {
             .of_phases(phases)
             .zip(&self.planned)
             .map(|(phase, planned)| {
-                let seconds =
-                    planned.map_or(phase.duration_seconds, |planned| phase.duration_seconds.min(planned.as_secs_f64()));
+                // What ends later ends in a drain.
+                let planned = planned.duration().map_or(f64::INFINITY, |duration| duration.as_secs_f64());
+                let seconds = phase.duration_seconds.min(planned);
                 (phase.start_seconds, phase.start_seconds + seconds)
             })
             .collect();

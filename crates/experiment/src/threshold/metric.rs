@@ -129,7 +129,9 @@ pub(crate) enum Metric {
     Shed,
     /// Operations that had not ended.
     Unfinished,
-    /// Ended, of what was due, in per cent.
+    /// Ended, of what came due, in per cent.
+    Delivered,
+    /// Came due, of what was planned, in per cent.
     Offered,
     /// Send lateness in microseconds.
     Lateness(LatenessStatistic),
@@ -147,7 +149,7 @@ impl Metric {
     pub(crate) const fn quantity(&self) -> Quantity {
         match self {
             Self::Latency { .. } | Self::Lateness(_) => Quantity::Time,
-            Self::Errors { .. } | Self::Offered => Quantity::Share,
+            Self::Errors { .. } | Self::Delivered | Self::Offered => Quantity::Share,
             Self::Rate { .. } => Quantity::Rate,
             Self::Count { .. } | Self::Shed | Self::Unfinished => Quantity::Count,
         }
@@ -155,7 +157,7 @@ impl Metric {
 
     /// Whether it is known while the run goes on.
     pub(crate) const fn is_known_before_the_end(&self) -> bool {
-        !matches!(self, Self::Shed | Self::Unfinished | Self::Offered | Self::Lateness(_))
+        !matches!(self, Self::Shed | Self::Unfinished | Self::Delivered | Self::Offered | Self::Lateness(_))
     }
 
     /// Whether it is kept of each second: of those, counts and latencies are.
@@ -164,7 +166,7 @@ impl Metric {
             Self::Latency { of, .. } => matches!(of, Recorded::Latency),
             Self::Errors { kind, .. } | Self::Count { kind, .. } => kind.is_none(),
             Self::Rate { .. } => true,
-            Self::Shed | Self::Unfinished | Self::Offered | Self::Lateness(_) => false,
+            Self::Shed | Self::Unfinished | Self::Delivered | Self::Offered | Self::Lateness(_) => false,
         }
     }
 }
@@ -201,6 +203,13 @@ pub static FUNCTIONS: &[Function] = &[
         metric: |operation, kind| Metric::Count { count: Count::Ended, operation, kind },
     },
     Function {
+        name: "delivered",
+        summary: "share of what came due that was carried out, well or not; of open phases",
+        of_operations: false,
+        of_kinds: false,
+        metric: |_, _| Metric::Delivered,
+    },
+    Function {
         name: "errors",
         summary: "share of those that ended which failed",
         of_operations: true,
@@ -216,7 +225,7 @@ pub static FUNCTIONS: &[Function] = &[
     },
     Function {
         name: "offered",
-        summary: "share of the planned operations that was carried out; of open phases",
+        summary: "share of the planned operations that came due; of open phases",
         of_operations: false,
         of_kinds: false,
         metric: |_, _| Metric::Offered,

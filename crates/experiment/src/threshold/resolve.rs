@@ -3,6 +3,7 @@
 use runner::{Mode, Phase};
 use store::ErrorKind;
 
+use super::evaluate::Measure;
 use super::metric::{FUNCTIONS, GAUGES, LatenessStatistic, Metric, Percentile, Series, Statistic};
 use super::seconds::Value;
 use super::{Call, Condition, Gauge, GaugeSource, Of, Quantity, Threshold, ThresholdError, Word};
@@ -49,12 +50,6 @@ impl Names<'_> {
     }
 }
 
-/// What an expression is about, before its phases are known.
-enum Meant<'a> {
-    Metric(Metric, Scope<'a>),
-    Seconds(Statistic, Value, Scope<'a>),
-}
-
 /// The keys of an expression.
 #[derive(Default)]
 struct Scope<'a> {
@@ -69,18 +64,11 @@ impl Threshold {
     /// A name that this run does not have, with the nearest that it has; a limit whose unit does not fit.
     pub fn resolve(&self, names: &Names<'_>) -> Result<Condition, ThresholdError> {
         let resolver = Resolver { threshold: self, names };
-        let (statistic, value, scope) = match resolver.meant(&self.left)? {
-            Meant::Metric(metric, scope) => (None, Value::Metric(metric), scope),
-            Meant::Seconds(statistic, value, scope) => (Some(statistic), value, scope),
-        };
-        let phases = resolver.phases(&value, scope.phase)?;
-        let quantity = match &value {
-            Value::Metric(metric) => metric.quantity(),
-            Value::Gauge(gauge) => gauge.quantity,
-        };
-        resolver.check_limit(quantity, statistic)?;
-        let planned = phases.iter().map(|phase| names.phases[usize::from(*phase)].duration()).collect();
-        Ok(Condition::new(self, value, statistic, phases, planned))
+        let (measure, scope) = resolver.measure(&self.left)?;
+        let phases = resolver.phases(&measure, scope.phase)?;
+        resolver.check_limit(&measure)?;
+        let planned = phases.iter().map(|phase| names.phases[usize::from(*phase)].clone()).collect();
+        Ok(Condition::new(self, measure, phases, planned))
     }
 }
 
@@ -96,10 +84,10 @@ impl<'a> Resolver<'a> {
         self.threshold.error(&word.span, message)
     }
 
-    fn meant(&self, call: &'a Call) -> Found<Meant<'a>> {
+    fn measure(&self, call: &'a Call) -> Found<(Measure, Scope<'a>)> {
         let Some(statistic) = Statistic::named(&call.name.text) else {
             let (metric, scope) = self.metric(call, true)?;
-            return Ok(Meant::Metric(metric, scope));
+            return Ok((Measure::Phases(metric), scope));
         };
         match &call.of {
             Some(Of::Call(inner)) => {
@@ -109,7 +97,7 @@ impl<'a> Resolver<'a> {
                     return Err(self.error(again, "`phase` is given twice"));
                 }
                 scope.phase = scope.phase.or(outer.phase);
-                Ok(Meant::Seconds(statistic, Value::Metric(self.by_second(inner, metric)?), scope))
+                Ok((Measure::Seconds(statistic, Value::Metric(self.by_second(inner, metric)?)), scope))
             }
             Some(Of::Name(name)) if self.names.has_operation(&name.text) => {
                 if !statistic.is_of_latencies() {
@@ -118,18 +106,18 @@ impl<'a> Resolver<'a> {
                         .error(name, format!("`{outer}` is of what every second has, not of an operation"))
                         .with_hint(format!("write {outer}(p99({name})) or {outer}(rate({name}))")));
                 }
-                self.latency(call, Recorded::Latency, statistic).map(|(metric, scope)| Meant::Metric(metric, scope))
+                self.latency(call, Recorded::Latency, statistic).map(|(metric, scope)| (Measure::Phases(metric), scope))
             }
             Some(Of::Name(name)) => {
                 let scope = self.scope(call, &[PHASE])?;
                 if let Some(gauge) = self.gauge(name)? {
-                    return Ok(Meant::Seconds(statistic, Value::Gauge(gauge), scope));
+                    return Ok((Measure::Seconds(statistic, Value::Gauge(gauge)), scope));
                 }
                 let inner = self.bare_metric(name, statistic)?;
-                Ok(Meant::Seconds(statistic, Value::Metric(inner), scope))
+                Ok((Measure::Seconds(statistic, Value::Metric(inner)), scope))
             }
             None if statistic.is_of_latencies() => {
-                self.latency(call, Recorded::Latency, statistic).map(|(metric, scope)| Meant::Metric(metric, scope))
+                self.latency(call, Recorded::Latency, statistic).map(|(metric, scope)| (Measure::Phases(metric), scope))
             }
             None => {
                 let name = &call.name.text;
@@ -334,7 +322,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// The places of the phases that are meant: those of that name, else the one of that number, else all that count.
-    fn phases(&self, value: &Value, word: Option<&Word>) -> Found<Vec<u16>> {
+    fn phases(&self, measure: &Measure, word: Option<&Word>) -> Found<Vec<u16>> {
         let all = self.names.phases;
         let places = |is_meant: &dyn Fn(usize, &Phase) -> bool| -> Vec<u16> {
             all.iter()
@@ -358,10 +346,10 @@ impl<'a> Resolver<'a> {
             }
         };
         let is_open = |place: &u16| all[usize::from(*place)].mode != Mode::Closed;
-        let only_open = match value {
-            Value::Metric(Metric::Offered) => "what a closed load offers follows its answers",
-            Value::Metric(Metric::Lateness(_)) => "in a closed load no send has a time to keep",
-            Value::Metric(Metric::Latency { of: Recorded::QueueingTime, .. }) => "in a closed load nothing queues",
+        let only_open = match measure {
+            Measure::Phases(Metric::Offered | Metric::Delivered) => "what a closed load offers follows its answers",
+            Measure::Phases(Metric::Lateness(_)) => "in a closed load no send has a time to keep",
+            Measure::Phases(Metric::Latency { of: Recorded::QueueingTime, .. }) => "in a closed load nothing queues",
             _ => return Ok(chosen),
         };
         let open: Vec<u16> = chosen.into_iter().filter(is_open).collect();
@@ -375,8 +363,8 @@ impl<'a> Resolver<'a> {
     }
 
     /// Refuses limits of another kind, and equality of what is measured rather than counted.
-    fn check_limit(&self, quantity: Quantity, statistic: Option<Statistic>) -> Found<()> {
-        let threshold = self.threshold;
+    fn check_limit(&self, measure: &Measure) -> Found<()> {
+        let (threshold, quantity) = (self.threshold, measure.quantity());
         let limit = threshold.limit;
         if limit.quantity() != quantity {
             let is = match limit.unit.name() {
@@ -390,7 +378,7 @@ impl<'a> Resolver<'a> {
                 )
                 .with_hint(format!("write a limit such as {}", quantity.examples())));
         }
-        let is_counted = quantity == Quantity::Count && statistic.is_none();
+        let is_counted = matches!(measure, Measure::Phases(metric) if metric.quantity() == Quantity::Count);
         if threshold.relation.is_exact() && !is_counted {
             return Err(threshold
                 .error(&threshold.relation_span, format!("`{}` is measured, and hardly ever exact", threshold.left))

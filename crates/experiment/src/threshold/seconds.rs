@@ -92,7 +92,7 @@ fn of_second(metric: &Metric, phases: &[u16], sample: &SampleRecord) -> Option<f
             (ended > 0.0).then(|| failed / ended * 100.0)
         }
         // What is not kept of seconds was refused when the names were resolved.
-        Metric::Shed | Metric::Unfinished | Metric::Offered | Metric::Lateness(_) => None,
+        Metric::Shed | Metric::Unfinished | Metric::Delivered | Metric::Offered | Metric::Lateness(_) => None,
     }
 }
 

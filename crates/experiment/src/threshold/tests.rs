@@ -149,7 +149,7 @@ fn the_place_is_shown_under_the_expression() {
 
 #[test]
 fn what_a_closed_load_has_not_is_refused() {
-    for text in ["offered >= 99%", "lateness.p99 < 1ms", "queueing.p99 < 1ms"] {
+    for text in ["offered >= 99%", "delivered >= 99%", "lateness.p99 < 1ms", "queueing.p99 < 1ms"] {
         let error = Threshold::parse(text).expect(text).resolve(&names(&phases(false))).expect_err(text);
         assert!(error.message().contains("in a closed load") || error.message().contains("a closed load"), "{error}");
         assert!(condition(text).is_ok(), "{text} of an open load");
@@ -286,7 +286,10 @@ fn values_are_those_that_were_measured() {
         ("count > 1_000", 800.0, 1000.0, "1", false),
         ("shed < 10", 24.0, 10.0, "1", false),
         ("unfinished <= 16", 16.0, 16.0, "1", true),
-        ("offered >= 99%", 800.0 / 840.0 * 100.0, 99.0, "%", false),
+        // 840 came due in the first of two phases of 400 each.
+        ("offered >= 99%", 105.0, 99.0, "%", true),
+        ("offered(phase=steady) <= 210%", 210.0, 210.0, "%", true),
+        ("delivered >= 99%", 800.0 / 840.0 * 100.0, 99.0, "%", false),
         ("rate >= 9_000/m", 760.0 / 4.5, 150.0, "/s", true),
         ("rate(read) < 5_000/s", 400.0 / 4.5, 5000.0, "/s", true),
         ("min(rate) > 50/s", 0.0, 50.0, "/s", false),
@@ -362,6 +365,7 @@ fn only_what_can_fail_for_good_may_end_a_run() {
         ("shed < 20", false),
         ("unfinished < 20", false),
         ("offered > 20%", false),
+        ("delivered > 20%", false),
         ("lateness.p99 < 20ms", false),
         ("min(count()) > 20", true),
     ] {
@@ -469,4 +473,22 @@ fn a_plan_says_which_thresholds_end_the_run() {
     }
     let remote = "target: 'postgres://lab@192.0.2.1/lab'\nthresholds: [max(server.cpu) < 20%]";
     assert!(spec(remote).err().is_some_and(|error| error.to_string().contains("another host")));
+}
+
+#[test]
+fn chance_is_no_load_that_was_not_offered() {
+    let mut planned = phases(true);
+    for phase in &mut planned {
+        let rate = Rate::per_second(100.0).expect("positive");
+        phase.mode = runner::Mode::Open { from: rate, to: rate, arrivals: Arrivals::Poisson };
+    }
+    let threshold = Threshold::parse("offered(phase=steady) >= 99%").expect("valid");
+    let condition = threshold.resolve(&names(&planned)).expect("valid");
+    let (mut phases, histograms, _) = measured();
+    // 400 arrivals are expected, give or take 100.
+    for (scheduled, value) in [(400, 100.0), (301, 100.0), (499, 100.0), (200, 75.0), (600, 125.0)] {
+        phases[1].accounting.scheduled = scheduled;
+        let found = condition.evaluate(&evidence(&phases, &histograms, &Seconds::default()));
+        assert_eq!((found.value, found.passed), (Some(value), value >= 99.0), "{scheduled}");
+    }
 }

@@ -9,6 +9,11 @@ use serde_json::Value;
 
 use crate::support::{Lab, assert_exact, text};
 
+/// A run of seconds may find the machine too busy for its figures to be worth anything, and says that first.
+fn code_of_failed_threshold(record: &Value) -> i32 {
+    if record["verdict"]["valid"] == true { 99 } else { 4 }
+}
+
 #[test]
 fn a_name_that_nothing_has_is_refused_before_anything_is_reached() {
     let lab = Lab::new();
@@ -49,7 +54,7 @@ fn values_and_verdicts_are_in_the_record_the_tables_and_the_junit_file() {
         "name: with thresholds
 target: 'null:?latency=2ms'
 workload: ycsb:c
-load: { phases: [ { for: 1s, rate: 200/s, record: false }, { for: 2s, rate: 200/s, name: steady } ], sessions: 8 }
+load: { phases: [ { for: 1s, record: false }, { for: 2s, name: steady } ], sessions: 8 }
 thresholds:
   - p50(read, phase=steady) >= 2ms
   - { expr: rate(total) > 1_000_000/s, abort_on_fail: false }
@@ -70,7 +75,6 @@ thresholds:
         "--junit",
         text(&junit),
     ]);
-    assert_eq!(ended.code, Some(99), "{ended:?}");
     let words: Vec<_> = ended.stdout.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(words, ["throughput", "p99", "report"], "thresholds are talk");
     let shown = lab.run(&["show", "last"]);
@@ -82,6 +86,7 @@ thresholds:
         assert!(line("errors <= 0%").contains("0%"), "{said}");
     }
     let record: Value = serde_json::from_str(&lab.run(&["show", "last", "--json"]).stdout).expect("JSON");
+    assert_eq!(ended.code, Some(code_of_failed_threshold(&record)), "{ended:?}");
     let thresholds = record["verdict"]["thresholds"].as_array().expect("a list");
     let passed: Vec<_> = thresholds.iter().map(|threshold| threshold["passed"].as_bool().expect("a flag")).collect();
     assert_eq!(passed, [true, false, true, true, true], "{thresholds:?}");
@@ -119,8 +124,8 @@ fn a_threshold_ends_the_run_keeps_what_was_measured_and_takes_the_data_out() {
         "--json",
     ]);
     assert!(started.elapsed() < Duration::from_mins(2), "{:?}", started.elapsed());
-    assert_eq!(ended.code, Some(99), "{ended:?}");
     let record = ended.record();
+    assert_eq!(ended.code, Some(code_of_failed_threshold(&record)), "{ended:?}");
     assert_exact(&record);
     assert_eq!(record["status"], "interrupted");
     let thresholds = &record["verdict"]["thresholds"];
