@@ -162,24 +162,7 @@ impl FindPlan {
         if let Some(Share(share)) = self.then {
             within("then", share, SHARE, &|share| Share(share).to_string())?;
         }
-        let (start, least, greatest) = match dimension {
-            Dimension::Rate => {
-                let LoadRange { from, to } = self.rate.unwrap_or_default();
-                let [from, to] = [from, to].map(|rate| rate.map(|rate| rate.0.get()));
-                let greatest = to.unwrap_or(RATE_GREATEST);
-                (
-                    from.unwrap_or(RATE_START).min(greatest.max(from.unwrap_or(0.0))),
-                    from.unwrap_or(RATE_LEAST),
-                    greatest,
-                )
-            }
-            Dimension::Sessions => {
-                let LoadRange { from, to } = self.sessions.unwrap_or_default();
-                let [from, to] = [from, to].map(|sessions| sessions.map(|sessions| f64::from(sessions.get())));
-                let least = from.unwrap_or(1.0);
-                (least, least, to.unwrap_or(f64::from(SESSIONS_GREATEST)).min(f64::from(Load::SESSIONS_MAX)))
-            }
-        };
+        let [start, least, greatest] = self.range(dimension);
         if least > greatest {
             return Err(Error::config(format!("`load.find` goes from {least} to {greatest}"))
                 .with_hint("let `to` be above `from`"));
@@ -195,6 +178,26 @@ impl FindPlan {
             whole: dimension == Dimension::Sessions,
         };
         Ok(Find { dimension, under, bounds, quantile, share: self.then.map(|share| share.0) })
+    }
+
+    /// The first load that is tried, the least that may be, and the greatest.
+    fn range(&self, dimension: Dimension) -> [f64; 3] {
+        match dimension {
+            Dimension::Rate => {
+                let LoadRange { from, to } = self.rate.unwrap_or_default();
+                let [from, to] = [from, to].map(|rate| rate.map(|rate| rate.0.get()));
+                let greatest = to.unwrap_or(RATE_GREATEST);
+                // Without a start the search may go below the usual one.
+                let [start, least] = [RATE_START, RATE_LEAST].map(|usual| from.unwrap_or(usual.min(greatest)));
+                [start, least, greatest]
+            }
+            Dimension::Sessions => {
+                let LoadRange { from, to } = self.sessions.unwrap_or_default();
+                let [from, to] = [from, to].map(|sessions| sessions.map(|sessions| f64::from(sessions.get())));
+                let least = from.unwrap_or(1.0);
+                [least, least, to.unwrap_or(f64::from(SESSIONS_GREATEST)).min(f64::from(Load::SESSIONS_MAX))]
+            }
+        }
     }
 
     /// Refuses what has no meaning beside a search.

@@ -102,17 +102,12 @@ fn the_sessions_of_a_closed_load_are_found_and_their_scalability_is_told() {
     // Four servers of 2 ms: N sessions are answered at N/2ms up to four of them, and wait for one another beyond, so 5 ms are
     // exceeded by the median once there are more than ten.
     let lab = Lab::alone();
-    let ended = lab.run(&[
-        "run",
-        "null:?latency=2ms&servers=4",
-        "--find-sessions",
-        "p50 < 5ms",
-        "--then",
-        "50%",
-        "--for",
-        "500ms",
-        "--json",
-    ]);
+    let plan = lab.write(
+        "knee.yaml",
+        "{ target: 'null:?latency=2ms&servers=4', workload: ycsb:c, load: { for: 300ms, find: { sessions, under: p50 < 5ms, \
+         for: 500ms, then: 50% } } }",
+    );
+    let ended = lab.run(&["run", text(&plan), "--json"]);
     let record = ended.record();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let search = &record["search"];
@@ -144,26 +139,30 @@ fn a_condition_that_nothing_keeps_makes_no_run() {
     let lab = Lab::new();
     let plan = lab.write(
         "knee.yaml",
-        "{ target: 'null:?latency=5ms', workload: ycsb:c, load: { find: { rate: { from: 200/s }, under: p50 < 1ms, for: 300ms } } }",
+        "{ target: 'null:?latency=5ms', workload: ycsb:c, load: { find: { sessions: { from: 2 }, under: p50 < 1ms, for: 300ms } } }",
     );
     let ended = lab.run(&["run", text(&plan)]);
     assert_eq!(ended.code, Some(4), "{ended:?}");
     assert!(ended.stdout.contains("knee        none under p50 < 1ms"), "{}", ended.stdout);
-    assert!(ended.stderr.contains("did not hold even at 200/s"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("did not hold even at 2 sessions"), "{}", ended.stderr);
 }
 
+/// Clients of a later try would add rows that those of an earlier one have added.
 #[test]
 fn data_that_a_try_changed_are_made_anew() {
     let lab = Lab::new();
     let plan = lab.write(
         "knee.yaml",
-        "{ target: 'sqlite:', workload: { ycsb: { variant: d, records: 200 } }, load: { sessions: 2, for: 300ms, \
-         find: { rate: { from: 50/s, to: 200/s }, under: p50 < 1s, for: 300ms } } }",
+        "{ target: 'sqlite:', workload: { ycsb: { variant: d, records: 200 } }, load: { for: 300ms, find: { sessions: { to: 4 }, \
+         under: p50 < 30s, for: 300ms } } }",
     );
     let ended = lab.run(&["run", text(&plan), "--json"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let record = ended.record();
-    assert_eq!(record["search"]["found"].as_f64(), Some(200.0), "{}", record["search"]);
+    assert_eq!(record["search"]["found"].as_f64(), Some(4.0), "{}", record["search"]);
+    let loads: Vec<_> =
+        record["search"]["points"].as_array().expect("points").iter().map(|point| &point["load"]).collect();
+    assert_eq!(loads, [1.0, 2.0, 4.0, 4.0], "three steps and a confirmation");
     assert!(record["verification"]["passed"].as_bool().expect("a flag"), "{}", record["verification"]);
     assert_eq!(record["accounting"]["failed"].as_u64(), Some(0), "{}", record["error_messages"]);
 }
