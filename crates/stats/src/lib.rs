@@ -21,7 +21,6 @@ pub use evidence::Evidence;
 pub use histogram::{Histogram, HistogramError, LATENCY_NS_MAX};
 pub use multiple::holm;
 pub use ranks::quantile_ranks;
-pub use resampling::block_length;
 pub use series::{Keep, Percentiles, Points, Second, Series, downsampled};
 pub use summary::{CurvePoint, Summary};
 pub use unit::Unit;
