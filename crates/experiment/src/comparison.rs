@@ -16,7 +16,7 @@ pub use judge::{CompareOptions, compare};
 pub use markdown::comparison_markdown;
 pub use noise::{Calibration, ERRORS_NOISE_DEFAULT, MeasuredNoise, NOISE_DEFAULT, Noise, Subject};
 pub use side::{RunData, SideData};
-pub use words::{change_text, change_word_text, interval_text, value_text, verdicts};
+pub use words::{change_text, change_word_text, interval_text, p_value_text, value_text, verdicts};
 
 /// The name of the shape.
 pub const COMPARISON_SCHEMA: &str = "storelab.comparison/1";

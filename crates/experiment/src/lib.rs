@@ -20,7 +20,7 @@ mod verdict;
 pub use comparison::{
     COMPARISON_SCHEMA, Calibration, Change, CompareOptions, ComparedMetric, Comparison, Difference,
     ERRORS_NOISE_DEFAULT, MeasuredNoise, NOISE_DEFAULT, Noise, RunData, Side, SideData, Subject, change_text,
-    change_word_text, compare, comparison_markdown, interval_text, value_text, verdicts,
+    change_word_text, compare, comparison_markdown, interval_text, p_value_text, value_text, verdicts,
 };
 pub use data::{LoadProgress, Prepared, clean, load, local_runtime, prepare};
 pub use history::{

@@ -10,8 +10,8 @@ use std::ops::Range;
 
 use rand::{Rng, RngExt};
 
-use crate::resampling::{cut_off, draw_blocks};
-use crate::{Evidence, Unit, block_length};
+use crate::resampling::{block_length, cut_off, draw_blocks};
+use crate::{Evidence, Unit};
 
 /// Replicates from which the variance within runs is taken, where there are several runs: its relative error is then 7 %.
 const VARIANCE_REPLICATES: usize = 400;
@@ -255,8 +255,8 @@ struct Component {
     degrees_of_freedom: f64,
 }
 
-/// What is known of a side's figure by itself: its estimate is not of interest without a baseline but in tests and for
-/// noise. None where it has no value.
+/// How sure a figure of one side is by itself, as far as its units can tell: on the scale of [`compared`], the natural
+/// logarithm of the figure, or for [`Statistic::FailedShare`] the share itself. None where there is no such figure.
 pub fn measured(
     observed: &Observed,
     statistic: Statistic,

@@ -155,10 +155,15 @@ fn what_is_alike_is_seldom_called_different() {
 
 #[test]
 fn five_percent_more_are_seen_beyond_the_noise() {
-    for statistic in [Statistic::Mean, Statistic::Quantile(0.5)] {
-        let share =
-            Shape { seconds: 20, latencies: 400, ..STEADY }.called(statistic, [1, 1], Pairing::Independent, 0.05, 0.01);
-        assert!(share >= 0.95, "{statistic:?}: {share}");
+    for (seconds, seconds_vary, statistic) in [
+        (5, 0.005, Statistic::Mean),
+        (10, 0.01, Statistic::Mean),
+        (20, 0.02, Statistic::Mean),
+        (20, 0.01, Statistic::Quantile(0.5)),
+    ] {
+        let shape = Shape { seconds, latencies: 400, latencies_vary: 0.05, seconds_vary, runs_vary: 0.0 };
+        let share = shape.called(statistic, [1, 1], Pairing::Independent, 0.05, 0.01);
+        assert!(share >= 0.95, "{statistic:?} of {seconds} s that vary by {seconds_vary}: {share}");
     }
 }
 

@@ -26,7 +26,6 @@ pub use evidence::Evidence;
 pub use histogram::{Histogram, HistogramError, LATENCY_NS_MAX};
 pub use multiple::holm;
 pub use ranks::quantile_ranks;
-pub use resampling::block_length;
 pub use scalability::Scalability;
 pub use series::{Keep, Percentiles, Points, Second, Series, downsampled};
 pub use stationarity::{STATIONARITY_SAMPLES_MIN, Stationarity, median, stationarity};

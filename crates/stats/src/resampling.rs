@@ -11,7 +11,7 @@ const BLOCKS_MIN: usize = 4;
 /// The length of the blocks for a series: what Politis & White (2004, corrected by Patton, Politis & White 2009) find best
 /// for a circular block bootstrap of its mean, but n^(1/3) at the least, since a short series hides what it hangs
 /// together by.
-pub fn block_length(series: &[f64]) -> usize {
+pub(crate) fn block_length(series: &[f64]) -> usize {
     let count = series.len();
     // The tiny amount is for cubes, whose root may come out below the integer.
     let least = ((count as f64).cbrt() + 1e-9).floor();

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use stats::cliffs_word;
 
-use super::words::{change_text, change_word_text, interval_text, value_text, verdicts};
+use super::words::{change_text, change_word_text, interval_text, p_value_text, value_text, verdicts};
 use super::{Change, ComparedMetric, Comparison};
 
 /// The comparison as GitHub's Markdown: the verdicts, the headline metrics, everything else folded away.
@@ -60,13 +60,13 @@ fn table(comparison: &Comparison, metrics: &[&ComparedMetric]) -> String {
         };
         let word = change_word_text(metric.change_word);
         format!(
-            "| {operation} | {} | {} | {} | {} | {} | {:.3} | {} ({:+.2}) | {} |",
+            "| {operation} | {} | {} | {} | {} | {} | {} | {} ({:+.2}) | {} |",
             metric.metric,
             value_text(metric, metric.baseline),
             value_text(metric, metric.value),
             change_text(metric, metric.change),
             interval_text(metric),
-            metric.p_value,
+            escaped(&p_value_text(metric.p_value)),
             cliffs_word(metric.effect_size),
             metric.effect_size,
             if metric.change_word == Change::NoSignificantChange { word.to_owned() } else { format!("**{word}**") },
@@ -114,7 +114,7 @@ mod tests {
         assert!(text.starts_with("🔴 **after &lt;b&gt;\\|x is slower than before: mean +5.0 %"), "{text}");
         assert!(
             text.contains(
-                "| total | mean | 1.000 ms | 1.050 ms | +5.0 % | +4.6 to +5.6 % | 0.000 | large (+0.90) | **slower** |"
+                "| total | mean | 1.000 ms | 1.050 ms | +5.0 % | +4.6 to +5.6 % | &lt; 0.001 | large (+0.90) | **slower** |"
             ),
             "{text}"
         );

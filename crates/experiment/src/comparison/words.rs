@@ -68,6 +68,11 @@ pub fn value_text(metric: &ComparedMetric, value: f64) -> String {
     }
 }
 
+/// A chance with three digits: `0.012`, `< 0.001`.
+pub fn p_value_text(p_value: f64) -> String {
+    if p_value < 0.001 { "< 0.001".to_owned() } else { format!("{p_value:.3}") }
+}
+
 /// The word for what became of a metric.
 pub fn change_word_text(word: Change) -> &'static str {
     match word {

@@ -10,7 +10,7 @@ use store::Error;
 
 use super::compare::is_doubtful;
 use super::repeat::in_turns;
-use super::run::{exit_of as exit_of_run, is_plan, plan_of, stop_on_signal};
+use super::run::{is_plan, plan_of, stop_on_signal};
 use crate::cli::{CalibrateArguments, RunArguments};
 use crate::environment;
 use crate::exit::Exit;
@@ -29,15 +29,10 @@ pub(crate) fn run(arguments: &CalibrateArguments, store: Option<&Path>) -> anyho
     let seed = Spec::new(&plan, &environment::variable)?.seed;
     let stop = Stop::default();
     stop_on_signal(&stop)?;
-    let Some(records) = in_turns(&run, &[plan.clone(), plan], arguments.pairs, seed, &mut results, &stop)? else {
-        talk("interrupted: nothing is calibrated");
-        return Ok(Exit::Interrupted);
+    let records = match in_turns(&run, &[plan.clone(), plan], arguments.pairs, seed, &mut results, &stop)? {
+        Ok(records) => records,
+        Err(exit) => return Ok(exit),
     };
-    if let Some(exit) = records.iter().flatten().map(exit_of_run).find(|exit| !matches!(exit, Exit::Ok | Exit::Invalid))
-    {
-        talk("a run did not end well, so that nothing is calibrated: see `storelab runs`");
-        return Ok(exit);
-    }
     let has_doubts = is_doubtful(records.iter().flatten());
     let mut pairs = Vec::new();
     for (first, second) in records[0].iter().zip(&records[1]) {

@@ -44,19 +44,13 @@ pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Res
     let stop = Stop::default();
     stop_on_signal(&stop)?;
     let repeats = arguments.comparison.repeat.map_or(1, std::num::NonZeroU32::get);
-    let Some(records) = in_turns(arguments, &plans, repeats, seed, &mut results, &stop)? else {
-        talk("interrupted: the runs that were finished are kept, and nothing is compared");
-        return Ok(Exit::Interrupted);
+    let records = match in_turns(arguments, &plans, repeats, seed, &mut results, &stop)? {
+        Ok(records) => records,
+        Err(exit) => return Ok(exit),
     };
-    if let Some(exit) = records.iter().flatten().map(exit_of_run).find(|exit| !matches!(exit, Exit::Ok | Exit::Invalid))
-    {
-        talk("a run did not end well, so that nothing is compared: see `storelab runs`");
-        return Ok(exit);
-    }
-    let has_doubts = is_doubtful(records.iter().flatten());
     if matches!(baseline, Baseline::None) {
         tell_spread(&records[0], arguments.json)?;
-        return Ok(if has_doubts { Exit::Invalid } else { Exit::Ok });
+        return Ok(worst_of(&records));
     }
     let mut sides = Vec::new();
     if let Baseline::Kept(run) = baseline {
@@ -65,10 +59,20 @@ pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Res
     for records in &records {
         sides.push(records.iter().map(|record| results.run_data(record.id)).collect::<Result<Vec<_>, _>>()?);
     }
+    let has_doubts = is_doubtful(sides.iter().flatten().map(RunData::record));
     let flags = &arguments.comparison.judging;
     let comparison = judged(&results, &labelled(sides), flags)?;
     tell(&comparison, flags, arguments.json)?;
-    Ok(exit_of(&comparison, flags, has_doubts))
+    Ok(match exit_of(&comparison, flags, has_doubts) {
+        Exit::Ok => worst_of(&records),
+        exit => exit,
+    })
+}
+
+/// How runs ended that are worth comparing: one that is invalid says so before one whose threshold does not hold.
+fn worst_of(records: &[Vec<Record>]) -> Exit {
+    let exits: Vec<Exit> = records.iter().flatten().map(exit_of_run).collect();
+    [Exit::Invalid, Exit::Threshold].into_iter().find(|exit| exits.contains(exit)).unwrap_or(Exit::Ok)
 }
 
 fn baseline_of(arguments: &RunArguments, results: &Results) -> anyhow::Result<Baseline> {
@@ -95,8 +99,8 @@ fn holds_a_record(path: &str) -> bool {
     serde_json::from_slice::<serde_json::Value>(&text).is_ok_and(|value| value["schema"].is_string())
 }
 
-/// Makes the runs, the plans in turns: A B B A A B …, so that what changes slowly touches both alike. None where they were
-/// stopped.
+/// Makes the runs, the plans in turns: A B B A A B …, so that what changes slowly touches both alike. Where they were
+/// stopped, or one ended so that there is nothing to compare, how to end.
 pub(super) fn in_turns(
     arguments: &RunArguments,
     plans: &[Plan],
@@ -104,7 +108,7 @@ pub(super) fn in_turns(
     seed: u64,
     results: &mut Results,
     stop: &Stop,
-) -> anyhow::Result<Option<Vec<Vec<Record>>>> {
+) -> anyhow::Result<Result<Vec<Vec<Record>>, Exit>> {
     let mut records = vec![Vec::new(); plans.len()];
     for repeat in 0..repeats {
         let mut order: Vec<usize> = (0..plans.len()).collect();
@@ -115,7 +119,15 @@ pub(super) fn in_turns(
             let plan = Plan { seed: Some(seed.wrapping_add(u64::from(repeat))), ..plans[place].clone() };
             let spec = Spec::new(&plan, &environment::variable)?;
             let measured = measure(arguments, spec, results, stop)?;
-            let Some((record, _)) = measured.filter(|_| !stop.is_requested()) else { return Ok(None) };
+            let Some((record, _)) = measured.filter(|_| !stop.is_requested()) else {
+                talk("interrupted: the runs that had ended are kept, and nothing is made of them");
+                return Ok(Err(Exit::Interrupted));
+            };
+            let exit = exit_of_run(&record);
+            if !matches!(exit, Exit::Ok | Exit::Invalid | Exit::Threshold) {
+                talk(&format!("the run {} did not end well: `storelab show {}` says why", record.name, record.id));
+                return Ok(Err(exit));
+            }
             if !arguments.quiet {
                 let made = records.iter().map(Vec::len).sum::<usize>() + 1;
                 talk(&format!("run {made} of {}: {}", repeats as usize * plans.len(), line_of(&record)));
@@ -123,7 +135,7 @@ pub(super) fn in_turns(
             records[place].push(record);
         }
     }
-    Ok(Some(records))
+    Ok(Ok(records))
 }
 
 fn line_of(record: &Record) -> String {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use experiment::{
-    ComparedMetric, Comparison, Difference, change_text, change_word_text, interval_text, value_text, verdicts,
+    ComparedMetric, Comparison, Difference, change_text, change_word_text, interval_text, p_value_text, value_text,
+    verdicts,
 };
 use stats::cliffs_word;
 
@@ -42,7 +43,7 @@ fn metrics(comparison: &Comparison) -> String {
             change_text(metric, metric.change),
             interval_text(metric),
             change_text(metric, metric.noise).trim_start_matches('+').to_owned(),
-            format!("{:.3}", metric.p_value),
+            p_value_text(metric.p_value),
             format!("{:+.2} {}", metric.effect_size, cliffs_word(metric.effect_size)),
             change_word_text(metric.change_word).to_owned(),
         ]);
