@@ -67,7 +67,11 @@ pub(crate) fn run(program: &Path, tries: Option<&str>) -> Result<ExitCode> {
         for way in &ways {
             let mut told = Vec::new();
             for _ in 0..tries {
-                told.push(Told::of(&lab.squeezed(way, load)?)?);
+                let run = Told::of(&lab.squeezed(way, load)?)?;
+                if run.is_valid || !run.blames_generator() {
+                    println!("        not told: {:?}", run.reasons);
+                }
+                told.push(run);
             }
             let invalid = told.iter().filter(|told| !told.is_valid && told.blames_generator()).count();
             println!("{name:6}  {:32}  {invalid} of {tries} invalid for the generator's sake", way.name());
@@ -218,8 +222,9 @@ impl Controller {
     fn make(group: &Path, limits: &[(&str, String)]) -> Option<Self> {
         fs::create_dir(group).ok()?;
         let made = Self { group: group.to_owned() };
-        // Where the controller is not there its files are not, and none can be made; the group goes again.
-        limits.iter().all(|(file, limit)| fs::write(group.join(file), limit).is_ok()).then_some(made)
+        // Only a group has files from the start: the folder above may be an ordinary one. What is no group goes again.
+        let is_group = limits.iter().all(|(file, _)| group.join(file).exists());
+        (is_group && limits.iter().all(|(file, limit)| fs::write(group.join(file), limit).is_ok())).then_some(made)
     }
 }
 
