@@ -21,9 +21,9 @@ use serde_json::Value;
 const TRIES_DEFAULT: usize = 20;
 /// Undisturbed runs are tried for so many times as often as they are wanted; a host that is never idle ends it.
 const ATTEMPTS: usize = 5;
-/// Of a period of 100 ms.
-const QUOTA: Duration = Duration::from_millis(10);
-const PERIOD: Duration = Duration::from_millis(100);
+/// A tenth of the time.
+const RUNNING: Duration = Duration::from_millis(10);
+const STOPPED: Duration = Duration::from_millis(90);
 /// With the generator they are ten on one processor.
 const SPINNERS: usize = 9;
 
@@ -166,9 +166,9 @@ fn with_stops(child: Child) -> Result<Output> {
             while !is_over.load(Ordering::Relaxed) {
                 // It may have ended: then there is nobody to stop.
                 let _ = kill_process(process, Signal::STOP);
-                thread::sleep(PERIOD - QUOTA);
+                thread::sleep(STOPPED);
                 let _ = kill_process(process, Signal::CONT);
-                thread::sleep(QUOTA);
+                thread::sleep(RUNNING);
             }
         });
         let output = child.wait_with_output();
@@ -212,7 +212,7 @@ impl Controller {
     /// Version 2, or version 1 where that has the processors.
     fn find() -> Option<Self> {
         let root = Path::new("/sys/fs/cgroup");
-        let (quota, period) = (QUOTA.as_micros(), PERIOD.as_micros());
+        let (quota, period) = (RUNNING.as_micros(), (RUNNING + STOPPED).as_micros());
         let two = [("cpu.max", format!("{quota} {period}"))];
         let one = [("cpu.cfs_period_us", period.to_string()), ("cpu.cfs_quota_us", quota.to_string())];
         let name = format!("storelab-squeeze-{}", std::process::id());
