@@ -20,7 +20,7 @@ use serde_json::Value;
 
 const TRIES_DEFAULT: usize = 20;
 /// Undisturbed runs are tried for so many times as often as they are wanted; a host that is never idle ends it.
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 3;
 /// A tenth of the time.
 const RUNNING: Duration = Duration::from_millis(10);
 const STOPPED: Duration = Duration::from_millis(90);

@@ -292,6 +292,7 @@ fn what_a_check_says_nothing_about() {
             Run::open().with(|run| (run.placement, run.generator.cpu_share) = (Placement::Embedded, 1.0)),
         ),
         ("send_lateness", Run::closed().with(|run| run.generator.lateness_us.p99 = 1e6)),
+        ("send_lateness", Run::open().with(|run| run.generator.lateness_us = crate::record::Lateness::default())),
         ("offered", Run::closed()),
         ("offered", Run::open().with(|run| (run.interrupted, run.phase.accounting.scheduled) = (true, 30))),
         ("delivered", Run::open().with(|run| (run.interrupted, run.phase.accounting.unfinished) = (true, 9_000))),
