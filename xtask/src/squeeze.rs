@@ -20,10 +20,10 @@ use serde_json::Value;
 
 const TRIES_DEFAULT: usize = 20;
 /// Undisturbed runs are tried for so many times as often as they are wanted; a host that is never idle ends it.
-const ATTEMPTS: usize = 5;
-/// Of a period of 100 ms.
-const QUOTA: Duration = Duration::from_millis(10);
-const PERIOD: Duration = Duration::from_millis(100);
+const ATTEMPTS: usize = 3;
+/// A tenth of the time.
+const RUNNING: Duration = Duration::from_millis(10);
+const STOPPED: Duration = Duration::from_millis(90);
 /// With the generator they are ten on one processor.
 const SPINNERS: usize = 9;
 
@@ -67,7 +67,11 @@ pub(crate) fn run(program: &Path, tries: Option<&str>) -> Result<ExitCode> {
         for way in &ways {
             let mut told = Vec::new();
             for _ in 0..tries {
-                told.push(Told::of(&lab.squeezed(way, load)?)?);
+                let run = Told::of(&lab.squeezed(way, load)?)?;
+                if run.is_valid || !run.blames_generator() {
+                    println!("        not told: {:?}", run.reasons);
+                }
+                told.push(run);
             }
             let invalid = told.iter().filter(|told| !told.is_valid && told.blames_generator()).count();
             println!("{name:6}  {:32}  {invalid} of {tries} invalid for the generator's sake", way.name());
@@ -162,9 +166,9 @@ fn with_stops(child: Child) -> Result<Output> {
             while !is_over.load(Ordering::Relaxed) {
                 // It may have ended: then there is nobody to stop.
                 let _ = kill_process(process, Signal::STOP);
-                thread::sleep(PERIOD - QUOTA);
+                thread::sleep(STOPPED);
                 let _ = kill_process(process, Signal::CONT);
-                thread::sleep(QUOTA);
+                thread::sleep(RUNNING);
             }
         });
         let output = child.wait_with_output();
@@ -208,7 +212,7 @@ impl Controller {
     /// Version 2, or version 1 where that has the processors.
     fn find() -> Option<Self> {
         let root = Path::new("/sys/fs/cgroup");
-        let (quota, period) = (QUOTA.as_micros(), PERIOD.as_micros());
+        let (quota, period) = (RUNNING.as_micros(), (RUNNING + STOPPED).as_micros());
         let two = [("cpu.max", format!("{quota} {period}"))];
         let one = [("cpu.cfs_period_us", period.to_string()), ("cpu.cfs_quota_us", quota.to_string())];
         let name = format!("storelab-squeeze-{}", std::process::id());
@@ -218,8 +222,9 @@ impl Controller {
     fn make(group: &Path, limits: &[(&str, String)]) -> Option<Self> {
         fs::create_dir(group).ok()?;
         let made = Self { group: group.to_owned() };
-        // Where the controller is not there its files are not, and none can be made; the group goes again.
-        limits.iter().all(|(file, limit)| fs::write(group.join(file), limit).is_ok()).then_some(made)
+        // Only a group has files from the start: the folder above may be an ordinary one. What is no group goes again.
+        let is_group = limits.iter().all(|(file, _)| group.join(file).exists());
+        (is_group && limits.iter().all(|(file, limit)| fs::write(group.join(file), limit).is_ok())).then_some(made)
     }
 }
 

@@ -203,6 +203,8 @@ fn count(case: &Case, storelab: &Path) -> anyhow::Result<f64> {
         command.arg(storelab).arg("run").arg(&plan_file).args(&parameters).args(STORELAB_EXTRA);
         command.args(["--sessions", "1", "--workers", "1", "--seed", "1", "--quiet"]);
         command.args(["--operations", &(times * case.operations).to_string()]);
+        // Under Callgrind nothing keeps time; what is counted does not depend on it.
+        command.arg("--accept-invalid");
         command.arg("--report").arg(folder.path().join("report.html"));
         command.arg("--store").arg(folder.path().join("results.db"));
         finish(command.env("STORELAB_HOME", folder.path()))?;

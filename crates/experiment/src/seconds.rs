@@ -154,7 +154,9 @@ mod tests {
 
     fn series(seconds: &[(u64, u64)]) -> PhaseSeconds {
         let mut series = PhaseSeconds::default();
-        seconds.iter().for_each(|(second, succeeded)| series.add(*second, &point(*succeeded)));
+        for (second, succeeded) in seconds {
+            series.add(*second, &point(*succeeded));
+        }
         series
     }
 

@@ -67,6 +67,9 @@ pub(super) fn lateness(evidence: &Evidence<'_>) -> Found {
     if !evidence.has_open_phase() {
         return Found::nothing("a closed load has no times to keep");
     }
+    if evidence.generator.lateness_us.max <= 0.0 {
+        return Found::nothing("no send waited for its time: every one was already overdue");
+    }
     let late = evidence.generator.lateness_us.p99;
     let detail = match late {
         late if late >= 1_000.0 => format!("the generator's sends were late by {:.1} ms at p99", late / 1e3),

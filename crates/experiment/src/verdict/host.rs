@@ -62,7 +62,7 @@ pub(super) fn contention(evidence: &Evidence<'_>) -> Found {
 pub(super) fn pressure_cpu(evidence: &Evidence<'_>) -> Found {
     of_host(evidence, |host| {
         let found = pressure(host.pressure.cpu?, "a processor");
-        // A server and a generator that share two cores wait for each other all the time: measured 50 to 100 %.
+        // A server and a generator that share two cores wait for each other whenever both have work.
         Some(unless_store_is_here(evidence, found))
     })
 }

@@ -51,7 +51,7 @@ impl Run {
         let mut generator = GeneratorRecord { cpu_share: 0.3, harness_floor_us: 0.5, ..GeneratorRecord::default() };
         generator.lateness_us.p99 = 60.0;
         generator.lateness_us.max = 900.0;
-        let calm = PressureShare { some_percent: 0.5, full_percent: None };
+        let calm = pressure(0.5);
         let host = HostSummary {
             elapsed_seconds: SECONDS as f64,
             cores_online: Some(2),
@@ -131,8 +131,8 @@ impl Run {
     }
 }
 
-const fn pressure(some_percent: f64) -> Option<PressureShare> {
-    Some(PressureShare { some_percent, full_percent: None })
+const fn pressure(some_percent: f64) -> PressureShare {
+    PressureShare { some_percent, full_percent: None }
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn figures_are_judged_by_their_limits() {
         (
             "pressure_cpu",
             |run, percent| {
-                (run.placement, run.host().pressure.cpu) = (Placement::Remote, pressure(percent));
+                (run.placement, run.host().pressure.cpu) = (Placement::Remote, Some(pressure(percent)));
             },
             [0.0, 20.0],
             [20.1, 100.0],
@@ -252,7 +252,7 @@ fn figures_are_judged_by_their_limits() {
         (
             "pressure_io",
             |run, percent| {
-                (run.placement, run.host().pressure.io) = (Placement::Remote, pressure(percent));
+                (run.placement, run.host().pressure.io) = (Placement::Remote, Some(pressure(percent)));
             },
             [0.0, 20.0],
             [20.1, 100.0],
@@ -260,7 +260,7 @@ fn figures_are_judged_by_their_limits() {
         ),
         (
             "pressure_memory",
-            |run, percent| run.host().pressure.memory = pressure(percent),
+            |run, percent| run.host().pressure.memory = Some(pressure(percent)),
             [0.0, 1.0],
             [1.1, 20.0],
             Some(20.1),
@@ -292,6 +292,7 @@ fn what_a_check_says_nothing_about() {
             Run::open().with(|run| (run.placement, run.generator.cpu_share) = (Placement::Embedded, 1.0)),
         ),
         ("send_lateness", Run::closed().with(|run| run.generator.lateness_us.p99 = 1e6)),
+        ("send_lateness", Run::open().with(|run| run.generator.lateness_us = crate::record::Lateness::default())),
         ("offered", Run::closed()),
         ("offered", Run::open().with(|run| (run.interrupted, run.phase.accounting.scheduled) = (true, 30))),
         ("delivered", Run::open().with(|run| (run.interrupted, run.phase.accounting.unfinished) = (true, 9_000))),
@@ -303,8 +304,8 @@ fn what_a_check_says_nothing_about() {
         ),
         ("host_contention", Run::open().with(|run| run.conditions.server_cpu_seconds = None)),
         ("generator_starved", Run::open().with(|run| run.conditions.server_cpu_seconds = None)),
-        ("pressure_cpu", Run::open().with(|run| run.host().pressure.cpu = pressure(100.0))),
-        ("pressure_io", Run::open().with(|run| run.host().pressure.io = pressure(100.0))),
+        ("pressure_cpu", Run::open().with(|run| run.host().pressure.cpu = Some(pressure(100.0)))),
+        ("pressure_io", Run::open().with(|run| run.host().pressure.io = Some(pressure(100.0)))),
     ] {
         let (outcome, detail) = run.check(name);
         assert_eq!(outcome, CheckOutcome::NotApplicable, "{name}: {detail}");
