@@ -1,11 +1,15 @@
 //! Commands and their flags, from which help texts, man pages and completions derive.
 
+mod export;
+
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use experiment::{Collect, IoPlan, PerSecond, Spacing, Span};
+
+pub(crate) use export::{ExportArguments, SummaryArguments};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -37,6 +41,8 @@ pub(crate) enum Command {
     Show(ShowArguments),
     /// Write a run's report, or that of several side by side: one HTML file that needs nothing else.
     Report(ReportArguments),
+    /// Write a run in a format that other programs read.
+    Export(ExportArguments),
     /// List the data stores that can be reached, with what each can do.
     Stores(StoresArguments),
     /// List the workloads with their variants and parameters.
@@ -85,6 +91,9 @@ pub(crate) struct RunArguments {
     /// Where to write the report; beside the results store where this is not given.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) summary: SummaryArguments,
 
     /// Leave the data that the run loads in the data store.
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 mod clean;
 mod engines;
+mod export;
 mod load;
 mod manual;
 mod report;
@@ -26,6 +27,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Runs(arguments) => runs::run(&arguments, store),
         Command::Show(arguments) => show::run(&arguments, store),
         Command::Report(arguments) => report::run(&arguments, store),
+        Command::Export(arguments) => export::run(&arguments, store),
         Command::Stores(arguments) => stores::run(&arguments),
         Command::Workloads(arguments) => workloads::run(&arguments),
         Command::Engines(arguments) => engines::run(arguments.command),

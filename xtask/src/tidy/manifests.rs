@@ -70,6 +70,7 @@ const FENCES: &[Fence] = &[
         owners: &["server"],
     },
     Fence { what: "HTTP", names: &["http-body-util", "hyper", "hyper-util"], owners: &["drivers", "floors", "server"] },
+    Fence { what: "a format of exports", names: &["parquet"], owners: &["results"] },
     Fence {
         what: "errors without a type",
         names: &["anyhow"],

@@ -7,7 +7,7 @@ mod axis;
 mod beside;
 mod chart;
 mod charts;
-mod format;
+pub(crate) mod format;
 mod page;
 mod resources;
 mod sections;

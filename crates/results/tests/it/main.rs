@@ -4,6 +4,7 @@
 //! its own in a mount namespace, which takes root; it is skipped by name where that is missing.
 
 mod crash;
+mod export;
 mod files;
 mod finding;
 #[expect(dead_code, reason = "the unit tests use all of it")]
@@ -51,6 +52,14 @@ fn main() {
         test("newer files are refused", files::newer),
         test("runs are found by id, name and age", finding::by_all),
         test("runs are deleted with all that is theirs", finding::deleted),
+        test("every format is written, or says why not", export::every_format),
+        test("json comes back", export::json),
+        test("csv of operations comes back", export::csv_operations),
+        test("csv of seconds comes back", export::csv_seconds),
+        test("parquet says what csv says", export::parquet),
+        test("an interval log sums up to the run's histograms", export::hdr_log),
+        test("openmetrics has each family once and whole", export::openmetrics),
+        test("markdown holds no markup of others", export::markdown),
         test("a record fits its published schema", schema::a_record_fits),
         test("the schema requires the published shape", schema::the_shape_is_required),
     ];

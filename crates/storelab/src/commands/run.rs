@@ -12,7 +12,7 @@ use store::Error;
 use uuid::Uuid;
 
 use crate::cli::{LoadFlags, RunArguments};
-use crate::commands::override_workload;
+use crate::commands::{export, override_workload};
 use crate::environment;
 use crate::exit::Exit;
 use crate::progress::Progress;
@@ -29,6 +29,7 @@ load: { sessions: 2, for: 10s }
 pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Result<Exit> {
     let plan = plan_of(arguments)?;
     let spec = Spec::new(&plan, &environment::variable)?;
+    let summaries = export::summaries(&arguments.summary)?;
     let mut results = Results::open(store)?;
     let reports = results.path().parent().map(|folder| folder.join("reports")).unwrap_or_default();
     let report_path = |id: Uuid| arguments.report.clone().unwrap_or_else(|| reports.join(format!("{id}.html")));
@@ -53,6 +54,7 @@ pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Res
     };
     let path = report_path(finished.record.id);
     write_report(&path, &results.report(finished.record.id)?)?;
+    export::write_summaries(&results, finished.record.id, &summaries)?;
     if arguments.json {
         terminal::json(&finished.record)?;
     } else {
