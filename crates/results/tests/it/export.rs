@@ -47,15 +47,15 @@ fn runs() -> [Kept; 2] {
     let plain = fixture::Shape { seconds: 8, rate_per_second: 200, ..fixture::MINUTE };
     let hostile = fixture::Shape { operations: &[(HOSTILE, 0.7), ("read", 0.3)], ..plain };
     let named_badly = |record: &mut Record| {
-        record.name = HOSTILE.to_owned();
-        record.target.server = HOSTILE.to_owned();
+        HOSTILE.clone_into(&mut record.name);
+        HOSTILE.clone_into(&mut record.target.server);
         record.workload.variant = Some(HOSTILE.to_owned());
-        record.phases[1].name = HOSTILE.to_owned();
+        HOSTILE.clone_into(&mut record.phases[1].name);
         record.verdict.reasons = vec![HOSTILE.to_owned()];
-        record.verdict.checks[0].name = HOSTILE.to_owned();
-        record.verdict.checks[0].detail = HOSTILE.to_owned();
+        HOSTILE.clone_into(&mut record.verdict.checks[0].name);
+        HOSTILE.clone_into(&mut record.verdict.checks[0].detail);
         let mut threshold = record.verdict.thresholds[0].clone();
-        threshold.expression = HOSTILE.to_owned();
+        HOSTILE.clone_into(&mut threshold.expression);
         record.verdict.thresholds.extend([threshold.clone(), threshold]);
     };
     [kept(plain, |_| ()), kept(hostile, named_badly)]

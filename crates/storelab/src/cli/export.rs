@@ -1,24 +1,27 @@
-//! The flags of exports and summaries, whose formats come from the slice of them.
+//! The flags of exports and summaries.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use results::export::FORMATS;
 
 /// What `storelab export` takes.
 #[derive(Debug, Args)]
-#[command(after_help = formats_help())]
 pub(crate) struct ExportArguments {
     /// A run: its id or the end of it, its name, or `last`.
-    pub(crate) run: String,
+    #[arg(required_unless_present = "formats")]
+    pub(crate) run: Option<String>,
 
-    /// In which format; known from the file's extension where this is not given.
+    /// In which format (`--formats` lists them); known from the file's extension where this is not given.
     #[arg(long, short, value_name = "NAME")]
     pub(crate) format: Option<String>,
 
     /// Where to write it, `-` for stdout.
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     pub(crate) output: PathBuf,
+
+    /// List the formats, with the extensions that they are known by.
+    #[arg(long, conflicts_with_all = ["run", "format", "output"])]
+    pub(crate) formats: bool,
 }
 
 /// Which summaries of a run are written at its end.
@@ -28,11 +31,4 @@ pub(crate) struct SummaryArguments {
     /// has them). May be given several times.
     #[arg(long, value_name = "FILE")]
     pub(crate) summary_file: Vec<PathBuf>,
-}
-
-/// A line a format.
-fn formats_help() -> String {
-    let lines =
-        FORMATS.iter().map(|format| format!("\n  {:<16}.{:<14}{}", format.name, format.extension, format.summary));
-    format!("Formats, with the extensions that they are known by:{}", lines.collect::<String>())
 }

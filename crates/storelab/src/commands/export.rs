@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::cli::{ExportArguments, SummaryArguments};
 use crate::exit::Exit;
-use crate::terminal::data;
+use crate::terminal::{data, table, table_text};
 
 /// The name of a file that means stdout.
 const STDOUT: &str = "-";
@@ -21,6 +21,10 @@ const STDOUT: &str = "-";
 pub(crate) type Summary<'a> = (&'a Path, &'static Format);
 
 pub(crate) fn run(arguments: &ExportArguments, store: Option<&Path>) -> anyhow::Result<Exit> {
+    let Some(asked) = &arguments.run else {
+        data(&formats());
+        return Ok(Exit::Ok);
+    };
     let to_stdout = arguments.output.as_os_str() == STDOUT;
     let format = match &arguments.format {
         Some(name) => named(name)?,
@@ -32,7 +36,7 @@ pub(crate) fn run(arguments: &ExportArguments, store: Option<&Path>) -> anyhow::
         None => of_file(&arguments.output)?,
     };
     let results = Results::open(store)?;
-    let run = results.find(&arguments.run)?;
+    let run = results.find(asked)?;
     if !to_stdout {
         write_file(&results, run, &arguments.output, format)?;
         data(&arguments.output.display().to_string());
@@ -54,9 +58,18 @@ fn named(name: &str) -> anyhow::Result<&'static Format> {
     export::named(name).map_err(|near| {
         let error = Error::config(format!("there is no format `{name}`"));
         let hint =
-            near.map_or("`storelab export --help` lists them".to_owned(), |near| format!("did you mean `{near}`?"));
+            near.map_or("`storelab export --formats` lists them".to_owned(), |near| format!("did you mean `{near}`?"));
         error.with_hint(hint).into()
     })
+}
+
+/// The formats in a table.
+fn formats() -> String {
+    let mut rows = table(["FORMAT", "EXTENSION", "WHAT IS IN IT"]);
+    for format in FORMATS {
+        rows.add_row([format.name, &format!(".{}", format.extension), format.summary]);
+    }
+    table_text(&rows)
 }
 
 /// The summaries that are asked for. Their formats are known before anything runs.
