@@ -104,7 +104,7 @@ miri: ## Check the memory that is shared with the kernel under Miri, where a nig
 	else MIRIFLAGS='-Zmiri-permissive-provenance' $(CARGO) +nightly miri test -p reactor kernel::tests; fi
 
 # Where the pages of a check lie, and its screenshots, for whoever wants to look at them.
-REPORTS := $(CACHE)/reports
+REPORTS := $(CACHE)/report-check/pages
 
 .PHONY: check-reports
 check-reports: compiler ## Open every kind of report in Chromium without a network: no error, no barrier, light, dark, narrow, print.

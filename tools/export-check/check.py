@@ -86,7 +86,13 @@ def check_log():
     for tag, histogram in merged.items():
         expected = total if tag is None else operations[tag]
         same(f"log: count of {tag}", histogram.get_total_count(), expected["succeeded"])
-        same(f"log: p99 of {tag}", histogram.get_value_at_percentile(99) / 1e3, expected["latency_us"]["p99"])
+        same(f"log: greatest of {tag}", histogram.get_max_value() / 1e3, expected["latency_us"]["max"])
+        # Libraries round the rank of a percentile differently, so that with few values the neighbours are as right.
+        rank = 150 / histogram.get_total_count()
+        low, high = (histogram.get_value_at_percentile(99 + way) / 1e3 for way in (-rank, rank))
+        p99 = expected["latency_us"]["p99"]
+        if not low * (1 - TOLERANCE) <= p99 <= high * (1 + TOLERANCE):
+            sys.exit(f"log: p99 of {tag}: {p99} is not between {low} and {high}")
     said("hdr-log (python)", f"{intervals} intervals, tags {sorted(tag or '-' for tag in merged)}")
 
 

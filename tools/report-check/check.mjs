@@ -60,7 +60,7 @@ async function view(report, { colorScheme, width, media }) {
   });
   await page.emulateMedia({ media, colorScheme });
   await page.goto(address);
-  if (media === "screen") await move(page);
+  if (media === "screen" && width === WIDTHS[0] && colorScheme === SCHEMES[0]) await move(page);
   await page.evaluate(() => document.querySelectorAll("details").forEach((one) => (one.open = true)));
   if (media === "screen") {
     const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);

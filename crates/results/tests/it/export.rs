@@ -184,7 +184,7 @@ pub(crate) fn parquet() {
         let bytes = parquet_bytes(&kept);
         let reader = SerializedFileReader::new(bytes).expect("a Parquet file");
         let expect = table(&text(&kept, "csv-seconds"));
-        assert_eq!(reader.metadata().file_metadata().num_rows(), expect.len() as i64);
+        assert_eq!(usize::try_from(reader.metadata().file_metadata().num_rows()), Ok(expect.len()));
         let rows = reader.get_row_iter(None).expect("rows").map(|row| row.expect("a row"));
         for (row, expect) in rows.zip(&expect) {
             assert_eq!(row.get_string(4).expect("text"), &expect["operation"]);
@@ -253,7 +253,7 @@ pub(crate) fn openmetrics() {
         let mut seen = std::collections::BTreeSet::new();
         for line in text.lines() {
             if let Some(about) = line.strip_prefix("# TYPE ") {
-                family = about.split(' ').next().expect("a name").to_owned();
+                about.split(' ').next().expect("a name").clone_into(&mut family);
                 assert!(seen.insert(family.clone()), "{family} comes twice");
             } else if !line.starts_with('#') {
                 assert!(line.starts_with(&family), "{line} is not of {family}");
