@@ -11,6 +11,7 @@ mod record;
 mod run;
 mod search;
 mod spec;
+mod threshold;
 mod units;
 mod verdict;
 
@@ -26,4 +27,8 @@ pub use record::{
 pub use run::{Connected, DataPolicy, Event, Finished, Options, UNVERIFIED, connect, run};
 pub use search::{Dimension, ScalabilityRecord, SearchPoint, SearchRecord, Stage};
 pub use spec::{LOCAL_PREFIX, Spec, TargetPlan, resolve_target, workload_named};
+pub use threshold::{
+    Condition, Evidence, FUNCTIONS, Function, GAUGES, Gauge, GaugeSource, Limit, Names, Quantity, Relation, Seconds,
+    Threshold, ThresholdError, ThresholdPlan, ThresholdSpec, Unit,
+};
 pub use units::{PerSecond, Span};

@@ -12,6 +12,7 @@ use serde_json::Value;
 use store::{Error, Result, did_you_mean};
 use workload::Settings;
 
+use crate::threshold::ThresholdPlan;
 use crate::units::{PerSecond, Span};
 
 /// Sessions where the plan does not say.
@@ -42,6 +43,12 @@ pub struct Plan {
     /// What to record beside the client: `host`, `server`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collect: Option<Vec<Collect>>,
+    /// What must hold of what is measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thresholds: Vec<ThresholdPlan>,
+    /// Ends the run once a threshold has failed, after its phases have been measured for so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abort_on_fail: Option<Span>,
     /// What all randomness derives from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -471,6 +478,10 @@ load:
     - { for: 5s, steps: [1/s, 2/s], name: stairs }
   sessions: 32
 collect: [host, server]
+thresholds:
+  - p99(insert) < 20ms
+  - { expr: errors < 0.1%, abort_on_fail: true, delay: 10s }
+abort_on_fail: 3s
 seed: 42
 ";
 
@@ -501,6 +512,8 @@ seed: 42
             ("load: { sesions: 3 }", "sessions"),
             ("load: { phases: [ { four: 3s } ] }", "for"),
             ("collect: [hots]", "host"),
+            ("thresholds: [{ expr: errors < 1%, abort_on_fial: true }]", "abort_on_fail"),
+            ("tresholds: []", "thresholds"),
         ] {
             let error = Plan::parse(text).expect_err("misspelt");
             assert_eq!(error.hint(), Some(format!("did you mean `{near}`?").as_str()), "{text}: {error}");

@@ -187,8 +187,16 @@ impl OperationRecord {
 
 /// The errors of a cell under their kinds' names.
 pub(crate) fn errors_by_kind(cell: &Cell) -> BTreeMap<String, u64> {
-    let counted = ErrorKind::ALL.iter().zip(cell.errors);
-    counted.filter(|(_, count)| *count > 0).map(|(kind, count)| (kind.name().to_owned(), count)).collect()
+    let mut errors = BTreeMap::new();
+    add_errors(&mut errors, cell);
+    errors
+}
+
+/// Adds the errors of a cell.
+pub(crate) fn add_errors(errors: &mut BTreeMap<String, u64>, cell: &Cell) {
+    for (kind, count) in ErrorKind::ALL.iter().zip(cell.errors).filter(|(_, count)| *count > 0) {
+        *errors.entry(kind.name().to_owned()).or_default() += count;
+    }
 }
 
 /// One phase's figures.
@@ -388,7 +396,7 @@ pub enum CheckOutcome {
 }
 
 /// A condition and whether it holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ThresholdRecord {
     /// As the user wrote it.
     pub expression: String,
@@ -400,12 +408,15 @@ pub struct ThresholdRecord {
     /// What it was compared with.
     #[serde(default)]
     pub limit: Option<f64>,
-    /// Of both: `us`, `%`, `/s`, `1` for plain numbers.
+    /// Of both: `us`, `%`, `/s`, `B`, `B/s`, `1` for plain numbers.
     #[serde(default)]
     pub unit: String,
     /// When it ended the run, in seconds since the start.
     #[serde(default)]
     pub aborted_at_seconds: Option<f64>,
+    /// Why there is no value.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// An error message with how often it was seen.

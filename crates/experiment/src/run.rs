@@ -19,6 +19,7 @@ use crate::record::{
     RecoveryRecord, SCHEMA, SampleRecord, ServerRecord, Sink, Status, TargetRecord, Verification, WorkloadRecord,
 };
 use crate::spec::{Spec, TargetPlan, from_provision};
+use crate::threshold::Watch;
 use crate::verdict::{Evidence, judge};
 
 /// How long the checks after a run may take: a server that stalls must not hang the run.
@@ -273,9 +274,14 @@ fn measure_started(
     };
     let names = spec.instance.operations();
     let mut kept = Ok(());
+    let mut watch = Watch::new(&spec.thresholds, &spec.load.phases, names);
     beside.start();
-    let outcome = runner::run(&run_spec, &mut |sample| {
-        let sample = sample_record(sample, names, beside);
+    let outcome = runner::run(&run_spec, &mut |seen| {
+        let sample = sample_record(seen, names, beside);
+        watch.take(seen, &sample);
+        if !stop.is_requested() && watch.ends_the_run() {
+            stop.request();
+        }
         if kept.is_ok() {
             kept = sink.sampled(record.id, &sample);
             if kept.is_err() {
@@ -304,6 +310,7 @@ fn measure_started(
         embedded: spec.driver.capabilities().has(Capability::Embedded),
         interrupted: outcome.interrupted,
     });
+    record.verdict.thresholds = watch.judge(record, &histograms);
     record.status = if outcome.interrupted { Status::Interrupted } else { Status::Completed };
     Ok(histograms)
 }

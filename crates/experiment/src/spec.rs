@@ -7,6 +7,7 @@ use store::{Capability, Driver, Error, Result, Target, did_you_mean};
 use workload::{Instance, Settings, WORKLOADS, Workload};
 
 use crate::plan::{Collect, LoadPlan, Plan, WorkloadPlan};
+use crate::threshold::{GaugeSource, Names, ThresholdSpec};
 
 /// The prefix of targets that are throw-away servers.
 pub const LOCAL_PREFIX: &str = "local:";
@@ -41,6 +42,8 @@ pub struct Spec {
     pub load: Load,
     /// What to record beside the client.
     pub collect: Vec<Collect>,
+    /// What must hold of what is measured.
+    pub thresholds: Vec<ThresholdSpec>,
     /// What all randomness derives from.
     pub seed: u64,
 }
@@ -81,7 +84,7 @@ impl Spec {
             Some(variant) => format!("{}:{variant} on {}", workload.name(), driver.name()),
             None => format!("{} on {}", workload.name(), driver.name()),
         });
-        Ok(Self {
+        let mut spec = Self {
             name,
             driver,
             target,
@@ -91,8 +94,31 @@ impl Spec {
             load_plan: plan.load.clone(),
             load,
             collect: plan.collect.clone().unwrap_or_else(|| vec![Collect::Host, Collect::Server]),
+            thresholds: Vec::new(),
             seed,
-        })
+        };
+        spec.thresholds = ThresholdSpec::all(&plan.thresholds, plan.abort_on_fail, &spec.names())?;
+        Ok(spec)
+    }
+
+    /// What conditions on its runs can name.
+    pub fn names(&self) -> Names<'_> {
+        let server = if !self.collect.contains(&Collect::Server) {
+            Some(("it does not collect `server`", "add `server` to what it collects"))
+        } else if self.driver.capabilities().has(Capability::Embedded) {
+            Some(("the store runs inside of the generator", "ask of generator.cpu or generator.rss instead"))
+        } else if matches!(&self.target, TargetPlan::Url(target) if !target.is_loopback()) {
+            Some(("the server is on another host", "run where the server runs, or leave this out"))
+        } else {
+            None
+        };
+        let host = (!self.collect.contains(&Collect::Host))
+            .then_some(("it does not collect `host`", "add `host` to what it collects"));
+        let unsampled = [(GaugeSource::Server, server), (GaugeSource::Host, host)]
+            .into_iter()
+            .filter_map(|(source, reason)| reason.map(|(why, remedy)| (source, why, remedy)))
+            .collect();
+        Names { operations: self.instance.operations(), phases: &self.load.phases, unsampled }
     }
 
     /// The same without operations that the server cannot do.
@@ -111,7 +137,10 @@ impl Spec {
         let variant = self.workload_plan.variant.as_deref();
         let instance = self.workload.configure(self.driver, variant, &settings, self.seed)?;
         let load = load_for(&self.load_plan, &*instance)?;
-        Ok(Self { instance, load, ..self.clone() })
+        let mut spec = Self { instance, load, ..self.clone() };
+        let names = spec.names();
+        spec.thresholds = self.thresholds.iter().map(|threshold| threshold.again(&names)).collect::<Result<_>>()?;
+        Ok(spec)
     }
 }
 

@@ -362,6 +362,7 @@ fn finish(record: &mut Record, shape: Shape, phases: &[Vec<Counted>]) {
             limit: Some(20_000.0),
             unit: "us".to_owned(),
             aborted_at_seconds: None,
+            reason: None,
         }],
     };
     record.search = Some(search());

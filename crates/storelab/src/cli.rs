@@ -1,6 +1,7 @@
 //! Commands and their flags, from which help texts, man pages and completions derive.
 
 mod export;
+mod thresholds;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -10,10 +11,12 @@ use clap_complete::Shell;
 use experiment::{Collect, IoPlan, PerSecond, Spacing, Span};
 
 pub(crate) use export::{ExportArguments, SummaryArguments};
+pub(crate) use thresholds::ThresholdFlags;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0 ok   1 failed   2 usage   3 target unreachable   4 run invalid   5 verification failed   130 interrupted";
+  0 ok   1 failed   2 usage   3 target unreachable   4 run invalid   5 verification failed   99 threshold failed
+  130 interrupted";
 
 /// A performance laboratory for data stores: measure one, and know what the numbers are worth.
 #[derive(Debug, Parser)]
@@ -106,6 +109,9 @@ pub(crate) struct RunArguments {
     /// Write nothing but the result.
     #[arg(long, short)]
     pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) thresholds: ThresholdFlags,
 }
 
 #[derive(Debug, Args)]

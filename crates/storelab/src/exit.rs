@@ -20,6 +20,8 @@ pub(crate) enum Exit {
     Invalid = 4,
     /// The data are not what had been written.
     Unverified = 5,
+    /// A threshold does not hold.
+    Threshold = 99,
     /// Ctrl-C or SIGTERM.
     Interrupted = 130,
 }

@@ -10,6 +10,7 @@ use experiment::{CheckOutcome, Record, Status};
 use super::{Format, Output, Source};
 use crate::Result;
 use crate::report::format::{NONE, Unit, count, number, push, share, time};
+use crate::report::{counted, exact};
 
 pub(super) static FORMAT: Format = Format {
     name: "markdown",
@@ -104,7 +105,7 @@ fn thresholds(out: &mut String, record: &Record) {
     }
     out.push_str("| threshold | holds | value |\n|:--|:--|--:|\n");
     for threshold in &record.verdict.thresholds {
-        let value = threshold.value.map_or_else(|| NONE.to_owned(), |value| Unit::of(&threshold.unit).text(value));
+        let value = exact(&threshold.unit, threshold.value);
         let holds = if threshold.passed { "✅ yes" } else { "❌ no" };
         let aborted =
             threshold.aborted_at_seconds.map(|at| format!(", which ended the run at {}", time(at))).unwrap_or_default();
@@ -117,7 +118,7 @@ fn operations(out: &mut String, record: &Record) {
     if record.operations.is_empty() {
         return;
     }
-    push!(out, "<details><summary>{} operations</summary>\n\n", record.operations.len());
+    push!(out, "<details><summary>{}</summary>\n\n", counted(record.operations.len(), "operation"));
     out.push_str(
         "| operation | succeeded | failed | mean | p50 | p95 | p99 | max |\n|:--|--:|--:|--:|--:|--:|--:|--:|\n",
     );
@@ -140,7 +141,7 @@ fn validity(out: &mut String, record: &Record) {
     }
     let is_good = |outcome| matches!(outcome, CheckOutcome::Passed | CheckOutcome::NotApplicable);
     let open = if checks.iter().all(|check| is_good(check.outcome)) { "" } else { " open" };
-    push!(out, "<details{open}><summary>{} checks of validity</summary>\n\n", checks.len());
+    push!(out, "<details{open}><summary>{} of validity</summary>\n\n", counted(checks.len(), "check"));
     out.push_str("| check | outcome | found |\n|:--|:--|:--|\n");
     for check in checks {
         let outcome = match check.outcome {

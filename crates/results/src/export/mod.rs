@@ -7,6 +7,7 @@ mod csv_operations;
 mod csv_seconds;
 mod hdr_log;
 mod json;
+pub mod junit;
 mod markdown;
 mod openmetrics;
 mod parquet;
@@ -44,6 +45,7 @@ pub static FORMATS: &[&Format] = &[
     &csv_seconds::FORMAT,
     &hdr_log::FORMAT,
     &json::FORMAT,
+    &junit::FORMAT,
     &markdown::FORMAT,
     &openmetrics::FORMAT,
     &parquet::FORMAT,

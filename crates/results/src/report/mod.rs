@@ -22,6 +22,7 @@ pub use comparison::comparison;
 use experiment::{HistogramRecord, Record, SampleRecord};
 pub use history::history;
 use stats::Series;
+pub(crate) use verdict::{counted, exact};
 
 /// The report of a run.
 pub fn html(record: &Record, samples: &[SampleRecord], histograms: &[HistogramRecord]) -> String {

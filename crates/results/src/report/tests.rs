@@ -254,7 +254,7 @@ fn the_verdict_is_in_words() {
     keep("missed.html", &page);
     for text in [
         "> Threshold missed</h2>",
-        "<code>p99(read) &lt; 20ms</code>: it was 41.0 ms, and ended the run at 5.5 s",
+        "<code>p99(read) &lt; 20ms</code>: it was 41ms, and ended the run at 5.5 s",
         "<details open><summary>What the verdict follows from <small>1 check, 1 in doubt",
         "lower the load, or give it more processors",
     ] {

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use experiment::{CheckOutcome, Record, Status, ThresholdRecord, ValidityCheck};
+use experiment::{CheckOutcome, Quantity, Record, Status, ThresholdRecord, ValidityCheck};
 
-use super::format::{NONE, Unit, escape, push, time};
+use super::format::{NONE, Unit, escape, number, push, time};
 use super::table::{Cell, Table};
 
 /// Whether the numbers can be relied on, in words.
@@ -108,9 +108,11 @@ fn threshold_words(out: &mut String, thresholds: &[ThresholdRecord]) {
     );
     for threshold in missed {
         push!(out, "<li><code>{}</code>: ", escape(&threshold.expression));
-        match threshold.value {
-            Some(value) => push!(out, "it was {}", escape(&Unit::of(&threshold.unit).text(value))),
-            None => out.push_str("there was nothing to measure, which does not pass"),
+        if threshold.value.is_some() {
+            push!(out, "it was {}", escape(&exact(&threshold.unit, threshold.value)));
+        } else {
+            let why = threshold.reason.as_deref().unwrap_or("there was nothing to measure");
+            push!(out, "{}, which does not pass", escape(why));
         }
         if let Some(at) = threshold.aborted_at_seconds {
             push!(out, ", and ended the run at {}", time(at));
@@ -120,7 +122,8 @@ fn threshold_words(out: &mut String, thresholds: &[ThresholdRecord]) {
     out.push_str("</ul>");
 }
 
-pub(super) fn counted(total: usize, what: &str) -> String {
+/// So many things, one of them in the singular.
+pub(crate) fn counted(total: usize, what: &str) -> String {
     if total == 1 { format!("1 {what}") } else { format!("{total} {what}s") }
 }
 
@@ -128,7 +131,7 @@ pub(super) fn counted(total: usize, what: &str) -> String {
 pub(super) fn thresholds(out: &mut String, record: &Record) {
     let mut table = Table::new(["Threshold", "Holds", "Value", "Limit", "Ended the run"]);
     for threshold in &record.verdict.thresholds {
-        let figure = |value: Option<f64>| Cell::Figure(figure(&threshold.unit, value));
+        let figure = |value: Option<f64>| Cell::Figure(exact(&threshold.unit, value));
         let ended = threshold.aborted_at_seconds.map_or_else(String::new, |at| format!("at {}", time(at)));
         table.row(vec![
             Cell::Code(threshold.expression.clone()),
@@ -191,6 +194,12 @@ fn check_row(check: &ValidityCheck) -> Vec<Cell> {
         Cell::Text(check.detail.clone()),
         Cell::Text(if needs_remedy { check.remedy.clone() } else { String::new() }),
     ]
+}
+
+/// A figure of a threshold, with as many digits as tell it from its limit.
+pub(crate) fn exact(unit: &str, value: Option<f64>) -> String {
+    let text = |value| Quantity::of_unit(unit).map_or_else(|| number(value), |quantity| quantity.text(value));
+    value.map_or_else(|| NONE.to_owned(), text)
 }
 
 fn figure(unit: &str, value: Option<f64>) -> String {

@@ -270,12 +270,32 @@ pub(crate) fn openmetrics() {
     }
 }
 
+pub(crate) fn junit() {
+    for kept in runs() {
+        let text = text(&kept, "junit");
+        assert!(text.starts_with("<?xml version=\"1.0\"") && text.ends_with("</testsuites>\n"));
+        let thresholds = text.matches(".threshold\" name=").count();
+        assert_eq!(thresholds, kept.record.verdict.thresholds.len());
+        // Elements are closed in the order in which they were opened, whatever stands in them.
+        let mut open = Vec::new();
+        for tag in text.split('<').skip(1).filter_map(|rest| rest.split_once('>')).map(|(tag, _)| tag) {
+            let name = tag.trim_start_matches('/').split([' ', '/']).next().expect("a name");
+            match (tag.starts_with('/'), tag.ends_with(['/', '?'])) {
+                (true, _) => assert_eq!(open.pop(), Some(name), "{text}"),
+                (false, true) => {}
+                (false, false) => open.push(name),
+            }
+        }
+        assert!(open.is_empty(), "{open:?}");
+    }
+}
+
 pub(crate) fn markdown() {
     let [plain, hostile] = runs();
     let said = text(&plain, "markdown");
     for part in [
         "### ✅ `checkout`: valid, and every threshold holds",
-        "| `p99(read) < 20ms` | ✅ yes | 1.84 ms |",
+        "| `p99(read) < 20ms` | ✅ yes | 1.84ms |",
         "| `read` |",
     ] {
         assert!(said.contains(part), "{part} is missing:\n{said}");

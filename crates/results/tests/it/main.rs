@@ -59,6 +59,7 @@ fn main() {
         test("parquet says what csv says", export::parquet),
         test("an interval log sums up to the run's histograms", export::hdr_log),
         test("openmetrics has each family once and whole", export::openmetrics),
+        test("junit is well formed", export::junit),
         test("markdown holds no markup of others", export::markdown),
         test("a record fits its published schema", schema::a_record_fits),
         test("the schema requires the published shape", schema::the_shape_is_required),

@@ -1,7 +1,7 @@
 //! `storelab run`: an experiment from a plan, a target, or nothing.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 
 use anyhow::Context;
@@ -53,7 +53,10 @@ pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Res
         Err(error) => return Err(error.into()),
     };
     let path = report_path(finished.record.id);
-    write_report(&path, &results.report(finished.record.id)?)?;
+    write_file("report", &path, &results.report(finished.record.id)?)?;
+    if let Some(path) = &arguments.thresholds.junit {
+        write_file("JUnit file", path, &results::export::junit::junit(&finished.record))?;
+    }
     export::write_summaries(&results, finished.record.id, &summaries)?;
     if arguments.json {
         terminal::json(&finished.record)?;
@@ -79,6 +82,7 @@ fn plan_of(arguments: &RunArguments) -> anyhow::Result<Plan> {
     };
     override_workload(&mut plan, &arguments.workload);
     override_load(&mut plan, &arguments.load);
+    arguments.thresholds.add_to(&mut plan);
     plan.seed = arguments.seed.or(plan.seed);
     plan.name = arguments.name.clone().or(plan.name);
     if let Some(collect) = &arguments.collect {
@@ -162,11 +166,11 @@ fn stop_on_signal(stop: &Stop) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write_report(path: &PathBuf, html: &str) -> anyhow::Result<()> {
+fn write_file(what: &str, path: &Path, text: &str) -> anyhow::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     }
-    fs::write(path, html).with_context(|| format!("the report {} cannot be written", path.display()))
+    fs::write(path, text).with_context(|| format!("the {what} {} cannot be written", path.display()))
 }
 
 /// Two numbers and where the report is, to stdout; the rest to stderr.
@@ -185,6 +189,9 @@ fn tell_result(record: &Record, report: &Path, quiet: bool) {
         for check in record.verification.checks.iter().filter(|check| !check.passed) {
             talk(&format!("failed check: {}: {}", check.name, check.detail));
         }
+        if !record.verdict.thresholds.is_empty() {
+            talk(&crate::commands::show::thresholds_table(record));
+        }
     }
     terminal::data(&format!(
         "throughput  {} operations/s\np99         {}\nreport      {}",
@@ -194,17 +201,22 @@ fn tell_result(record: &Record, report: &Path, quiet: bool) {
     ));
 }
 
+/// The first that applies, in this order: a run that was interrupted says nothing, figures of a store that was gone or
+/// read wrong say little, and thresholds on figures that are not worth what they seem say nothing.
 fn exit_of(record: &Record) -> Exit {
-    if record.status == Status::Interrupted {
+    let thresholds = &record.verdict.thresholds;
+    if record.status == Status::Interrupted && !thresholds.iter().any(|one| one.aborted_at_seconds.is_some()) {
         return Exit::Interrupted;
     }
     let failed = || record.verification.checks.iter().filter(|check| !check.passed);
-    if failed().any(|check| check.name != UNVERIFIED) {
-        Exit::Unverified
-    } else if failed().next().is_some() {
+    if failed().any(|check| check.name == UNVERIFIED) {
         Exit::Unreachable
+    } else if failed().next().is_some() {
+        Exit::Unverified
     } else if !record.verdict.valid {
         Exit::Invalid
+    } else if thresholds.iter().any(|one| !one.passed) {
+        Exit::Threshold
     } else {
         Exit::Ok
     }

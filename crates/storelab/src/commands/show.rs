@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use experiment::{OperationRecord, Record};
+use experiment::{OperationRecord, Quantity, Record};
 use results::Results;
 
 use crate::cli::ShowArguments;
@@ -59,6 +59,9 @@ fn text(record: &Record) -> String {
             format!("  {} {}: {}", if check.passed { "passed" } else { "FAILED" }, check.name, check.detail)
         }),
     );
+    if !record.verdict.thresholds.is_empty() {
+        lines.push(format!("\n{}\n", thresholds_table(record)));
+    }
     lines.extend(
         record
             .error_messages
@@ -86,6 +89,28 @@ pub(crate) fn operations_table(record: &Record) -> String {
     record.operations.iter().for_each(&mut row);
     if record.operations.len() != 1 {
         row(&record.total);
+    }
+    table_text(&rows)
+}
+
+/// Thresholds with their values.
+pub(crate) fn thresholds_table(record: &Record) -> String {
+    let mut rows = table(["THRESHOLD", "VALUE", "LIMIT", ""]);
+    for threshold in &record.verdict.thresholds {
+        let quantity = Quantity::of_unit(&threshold.unit);
+        let figure = |value: Option<f64>| match (value, quantity) {
+            (Some(value), Some(quantity)) => quantity.text(value),
+            (Some(value), None) => value.to_string(),
+            (None, _) => "-".to_owned(),
+        };
+        let mut outcome = if threshold.passed { "passed" } else { "FAILED" }.to_owned();
+        if let Some(seconds) = threshold.aborted_at_seconds {
+            outcome = format!("{outcome}: ended the run after {seconds:.0} s");
+        }
+        if let Some(reason) = &threshold.reason {
+            outcome = format!("{outcome}: {reason}");
+        }
+        rows.add_row([threshold.expression.clone(), figure(threshold.value), figure(threshold.limit), outcome]);
     }
     table_text(&rows)
 }
