@@ -90,6 +90,15 @@ impl Source<'_> {
     fn phase(&self, place: u16) -> (&str, bool) {
         self.record.phases.get(usize::from(place)).map_or(("", true), |phase| (phase.name.as_str(), phase.recorded))
     }
+
+    /// The same of the phase that went on in the middle of a second; nameless, and it does not count, where none did.
+    fn phase_at(&self, second: u64) -> (&str, bool) {
+        let middle = second as f64 + 0.5;
+        let went_on = |start: f64, duration: f64| (start..start + duration).contains(&middle);
+        let mut phases = self.record.phases.iter();
+        let found = phases.find(|phase| went_on(phase.start_seconds, phase.duration_seconds));
+        found.map_or(("", false), |phase| (phase.name.as_str(), phase.recorded))
+    }
 }
 
 impl Results {

@@ -1,7 +1,8 @@
 //! The table of a run's seconds, of which CSV and Parquet are two spellings.
 //!
-//! A row is one operation in one phase in one second. In each second a last row, of the operation `total`, has all of them
-//! together, and the gauges.
+//! A row is one operation in one phase in one second. After those of a phase comes one of the operation `total`, with all of
+//! them together; the last of a second has the gauges too. So a second in which a phase ends and another begins has two such
+//! rows, and the sum over the recorded ones is the record's.
 
 use experiment::{SampleRecord, SampledOperation};
 use jiff::{SignedDuration, Timestamp};
@@ -75,32 +76,39 @@ pub(super) fn each_row(
 ) -> Result<()> {
     let mut merged = Histogram::new();
     source.each_sample(|sample| {
-        let nothing = || gauges.iter().map(|_| Value::Real(None));
-        for operation in &sample.operations {
-            let SampledOperation { phase, operation, succeeded, failed, latency } = operation;
-            let mut row = start(source, &sample, source.phase(*phase), operation, (*succeeded, *failed), latency);
-            row.extend(nothing());
+        let mut phases: Vec<&[SampledOperation]> =
+            sample.operations.chunk_by(|one, next| one.phase == next.phase).collect();
+        if phases.is_empty() {
+            // Nothing ended in this second: it has its gauges, and a total of none.
+            phases.push(&[]);
+        }
+        let last = phases.len() - 1;
+        for (place, operations) in phases.into_iter().enumerate() {
+            let phase = match operations.first() {
+                Some(operation) => source.phase(operation.phase),
+                None => source.phase_at(sample.second),
+            };
+            let nothing = || gauges.iter().map(|_| Value::Real(None));
+            merged.clear();
+            let (mut all_succeeded, mut all_failed) = (0, 0);
+            for SampledOperation { operation, succeeded, failed, latency, .. } in operations {
+                let mut row = start(source, &sample, phase, operation, (*succeeded, *failed), latency);
+                row.extend(nothing());
+                take(&row)?;
+                all_succeeded += succeeded;
+                all_failed += failed;
+                merged.merge(latency);
+            }
+            let mut row = start(source, &sample, phase, TOTAL, (all_succeeded, all_failed), &merged);
+            if place == last {
+                row.extend(gauges.iter().map(|name| Value::Real(sample.gauges.get(name.as_str()).copied())));
+            } else {
+                row.extend(nothing());
+            }
             take(&row)?;
         }
-        merged.clear();
-        sample.operations.iter().for_each(|operation| merged.merge(&operation.latency));
-        let counts = sample.operations.iter().fold((0, 0), |(succeeded, failed), operation| {
-            (succeeded + operation.succeeded, failed + operation.failed)
-        });
-        let mut row = start(source, &sample, phase_of(source, &sample), TOTAL, counts, &merged);
-        row.extend(gauges.iter().map(|name| Value::Real(sample.gauges.get(name.as_str()).copied())));
-        take(&row)
+        Ok(())
     })
-}
-
-/// The phase that a second belongs to: nameless where it has parts of several, and it counts where all of them do.
-fn phase_of<'a>(source: &'a Source<'_>, sample: &SampleRecord) -> (&'a str, bool) {
-    let mut phases = sample.operations.iter().map(|operation| operation.phase);
-    let first = phases.next();
-    match first {
-        Some(first) if phases.all(|phase| phase == first) => source.phase(first),
-        _ => ("", sample.operations.iter().all(|operation| source.phase(operation.phase).1)),
-    }
 }
 
 fn start<'a>(

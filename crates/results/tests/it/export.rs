@@ -13,7 +13,7 @@ use stats::Histogram;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{fixture, open, place};
+use crate::{fixture, open, place, short_run};
 
 /// What nobody would call an operation, and a program may all the same.
 const HOSTILE: &str = "a,\"b\"\n<c> `d`|@team\\ 100% https://x.example\u{1}é";
@@ -177,6 +177,41 @@ pub(crate) fn csv_seconds() {
             }
         }
     }
+}
+
+/// A second in which one phase ends and another begins, and one in which nothing ends.
+pub(crate) fn csv_seconds_between() {
+    let (_folder, path) = place();
+    let mut results = open(&path);
+    let (record, mut samples, histograms) = short_run("between");
+    let [of_warm_up, of_steady] = [4, 5].map(|second: usize| samples[second].operations.clone());
+    samples[4].operations = of_warm_up.iter().chain(&of_steady).cloned().collect();
+    samples[6].operations.clear();
+    results.started(&fixture::started("between", record.id)).expect("started");
+    for sample in &samples {
+        results.sampled(record.id, sample).expect("sampled");
+    }
+    results.ended(&record, &histograms).expect("ended");
+    let mut out = Vec::new();
+    results.export(record.id, export::named("csv-seconds").expect("it is one"), &mut out).expect("written");
+    let rows = table(&String::from_utf8(out).expect("text"));
+    let totals = |second: &str| {
+        let is_total = |row: &&BTreeMap<String, String>| row["second"] == second && row["operation"] == "total";
+        let said = |row: &BTreeMap<String, String>| {
+            let count: u64 = row["succeeded"].parse().expect("a count");
+            (row["phase"].clone(), row["recorded"].clone(), count, row["generator.cpu_percent"].is_empty())
+        };
+        rows.iter().filter(is_total).map(said).collect::<Vec<_>>()
+    };
+    let sum = |operations: &[experiment::SampledOperation]| operations.iter().map(|one| one.succeeded).sum::<u64>();
+    let row = |phase: &str, recorded: &str, count, has_no_gauges| {
+        (phase.to_owned(), recorded.to_owned(), count, has_no_gauges)
+    };
+    assert_eq!(
+        totals("4"),
+        [row("warm-up", "false", sum(&of_warm_up), true), row("steady", "true", sum(&of_steady), false)]
+    );
+    assert_eq!(totals("6"), [row("steady", "true", 0, false)]);
 }
 
 pub(crate) fn parquet() {

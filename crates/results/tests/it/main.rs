@@ -56,6 +56,7 @@ fn main() {
         test("json comes back", export::json),
         test("csv of operations comes back", export::csv_operations),
         test("csv of seconds comes back", export::csv_seconds),
+        test("seconds between phases have a total each", export::csv_seconds_between),
         test("parquet says what csv says", export::parquet),
         test("an interval log sums up to the run's histograms", export::hdr_log),
         test("openmetrics has each family once and whole", export::openmetrics),
