@@ -13,7 +13,13 @@ BENCH_ARGS ?=
 # The drivers that have no client library below them: a third of the build, and all that instructions are counted of.
 WIRE_DRIVERS := drivers/mysql,drivers/postgres,drivers/redis,drivers/sqlite
 
+# What checks take from package registries, kept between them.
+CACHE := $(or $(STORELAB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/storelab)
+CHROMIUM ?= chromium
+
 STORELAB := $(CARGO) run --quiet --package storelab --
+# The same without client libraries, for checks that need none of them.
+STORELAB_LIGHT ?= $(CARGO) run --quiet --package storelab --no-default-features --features $(WIRE_DRIVERS) --
 
 .DEFAULT_GOAL := help
 
@@ -106,6 +112,34 @@ miri: ## Check the memory that is shared with the kernel under Miri, where a nig
 	@if ! $(CARGO) +nightly miri --version >/dev/null 2>&1; then \
 	  echo 'not checked under Miri; install it with: rustup toolchain install nightly --component miri,rust-src' >&2; \
 	else MIRIFLAGS='-Zmiri-permissive-provenance' $(CARGO) +nightly miri test -p reactor kernel::tests; fi
+
+# Where the pages of a check lie, and its screenshots, for whoever wants to look at them.
+REPORTS := $(CACHE)/report-check/pages
+
+.PHONY: check-reports
+check-reports: compiler ## Open every kind of report in Chromium without a network: no error, no barrier, light, dark, narrow, print.
+	@missing=; for program in $(CHROMIUM) node npm; do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	if [ -n "$$missing" ]; then echo "skipped: reports in a browser; not installed:$$missing" >&2; exit 0; fi; set -e; \
+	rm -rf "$(REPORTS)"; mkdir -p "$(REPORTS)" "$(CACHE)/report-check"; cp tools/report-check/* "$(CACHE)/report-check"; \
+	(cd "$(CACHE)/report-check" && npm ci --ignore-scripts --no-audit --no-fund --silent); \
+	RESULTS_REPORT_FOLDER="$(REPORTS)" $(CARGO) test --quiet -p results -p storelab --no-default-features --features $(WIRE_DRIVERS) --lib -- report::; \
+	STORELAB_HOME="$(REPORTS)/home" $(STORELAB_LIGHT) run memory: --rate 2000/s --arrivals poisson --warm-up 2s --for 8s --name "open load" \
+	  --quiet --report "$(REPORTS)/run.html" || [ $$? = 4 ]; \
+	node "$(CACHE)/report-check/check.mjs" --chromium "$$(command -v $(CHROMIUM))" --screenshots "$(REPORTS)/screenshots" "$(REPORTS)"/*.html
+
+.PHONY: check-exports
+check-exports: compiler ## Read a run in every format with the tools that others have for it, and compare what they say.
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { echo 'skipped: exports in foreign tools; python3-venv is not installed' >&2; exit 0; }; \
+	set -e; folder="$$(mktemp -d)"; trap 'rm -rf "$$folder"' EXIT; export STORELAB_HOME="$$folder/home"; \
+	python3 -m venv "$(CACHE)/export-check"; \
+	"$(CACHE)/export-check/bin/pip" install --quiet --disable-pip-version-check -r tools/export-check/requirements.txt; \
+	$(STORELAB_LIGHT) run memory: --rate 2000/s --arrivals poisson --warm-up 2s --for 8s --quiet --name exported || [ $$? = 4 ]; \
+	for extension in $$($(STORELAB_LIGHT) export --formats | awk 'NR > 1 { print $$2 }'); do $(STORELAB_LIGHT) export exported --output "$$folder/run$$extension" >/dev/null; done; \
+	jar=; if command -v mvn >/dev/null; then \
+	  mvn --quiet dependency:copy -Dartifact=org.hdrhistogram:HdrHistogram:2.2.2 -DoutputDirectory="$(CACHE)/export-check/java"; \
+	  jar="$(CACHE)/export-check/java/HdrHistogram-2.2.2.jar"; \
+	else echo 'skipped: HistogramLogProcessor; Maven is not installed' >&2; fi; \
+	"$(CACHE)/export-check/bin/python" tools/export-check/check.py "$$folder" $$jar
 
 .PHONY: fmt
 fmt: ## Format the sources.

@@ -107,6 +107,13 @@ pub enum Error {
         /// What it said.
         source: std::io::Error,
     },
+    /// What was to be written elsewhere could not be.
+    #[error("the output cannot be written")]
+    Output {
+        /// What was said.
+        #[from]
+        source: std::io::Error,
+    },
     /// `SQLite` said no for another reason.
     #[error("the results store failed ({path})", path = path.display())]
     Sqlite {
@@ -177,7 +184,7 @@ impl Error {
             Self::Ambiguous { .. } => "give more digits of the id".to_owned(),
             Self::StillRunning { .. } => "stop it first, or wait for its end".to_owned(),
             Self::Io { .. } => "give another file with --store PATH, or set STORELAB_HOME to a folder".to_owned(),
-            Self::Damaged { .. } | Self::Sqlite { .. } => return None,
+            Self::Damaged { .. } | Self::Output { .. } | Self::Sqlite { .. } => return None,
         })
     }
 }

@@ -3,7 +3,7 @@
 //! [`Results`] is one `SQLite` file that several Storelab processes may share: it takes a run while it goes on
 //! ([`experiment::Sink`]) and gives it back by id, by name or by age. An acknowledged start or end survives `kill -9` and
 //! a power cut; of the seconds in between, at most the last is lost. [`report`] draws a run as one self-contained HTML
-//! file.
+//! file, [`export`] writes it in formats that other programs read.
 //!
 //! **It knows no server, no HTTP and no command line**, and never opens a file of another program for writing.
 

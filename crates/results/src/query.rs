@@ -146,16 +146,27 @@ impl Results {
     /// # Errors
     /// `NotFound`, `Damaged`.
     pub fn each_sample(&self, run: Uuid, mut take: impl FnMut(SampleRecord)) -> Result<()> {
+        self.try_each_sample(run, |sample| {
+            take(sample);
+            Ok(())
+        })
+    }
+
+    /// The same, until one of them fails to be taken.
+    ///
+    /// # Errors
+    /// `NotFound`, `Damaged`, and what `take` returns.
+    pub(crate) fn try_each_sample(&self, run: Uuid, mut take: impl FnMut(SampleRecord) -> Result<()>) -> Result<()> {
         let (row, _) = self.row(run)?;
         let mut gauges = self.gauges(row.key)?.into_iter().peekable();
         let mut current: Option<SampleRecord> = None;
         self.each_row(row.key, |row| {
             let second = row.second;
             if current.as_ref().is_none_or(|sample| sample.second != second) {
-                current.take().into_iter().for_each(&mut take);
+                current.take().map_or(Ok(()), &mut take)?;
                 // Seconds in which nothing ended have gauges all the same.
                 while let Some((second, gauges)) = gauges.next_if(|(found, _)| *found < second) {
-                    take(SampleRecord { second, operations: Vec::new(), gauges });
+                    take(SampleRecord { second, operations: Vec::new(), gauges })?;
                 }
                 let gauges =
                     gauges.next_if(|(found, _)| *found == second).map(|(_, gauges)| gauges).unwrap_or_default();
@@ -166,11 +177,19 @@ impl Results {
             }
             Ok(())
         })?;
-        current.into_iter().for_each(&mut take);
-        for (second, gauges) in gauges {
-            take(SampleRecord { second, operations: Vec::new(), gauges });
-        }
-        Ok(())
+        current.map_or(Ok(()), &mut take)?;
+        gauges.try_for_each(|(second, gauges)| take(SampleRecord { second, operations: Vec::new(), gauges }))
+    }
+
+    /// The names of all gauges that some second of a run has, in alphabetic order.
+    pub(crate) fn gauge_names(&self, run: Uuid) -> Result<Vec<String>> {
+        let (row, _) = self.row(run)?;
+        let query =
+            "SELECT DISTINCT gauge.key FROM seconds, json_each(seconds.gauges) AS gauge WHERE run = ?1 ORDER BY 1";
+        self.connection
+            .prepare_cached(query)
+            .and_then(|mut query| query.query_map([row.key], |row| row.get(0))?.collect())
+            .map_err(self.failed())
     }
 
     /// The raw histograms of a run; there are none before its end.

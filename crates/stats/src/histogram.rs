@@ -120,6 +120,11 @@ impl Histogram {
         self.0.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value()))
     }
 
+    /// The histogram as the library has it, for whoever writes it in one of that library's formats.
+    pub fn as_hdr(&self) -> &Hdr<u64> {
+        &self.0
+    }
+
     /// The histogram in `HdrHistogram`'s compressed V2 encoding, readable by its tools in other languages.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Commands and their flags, from which help texts, man pages and completions derive.
 
 mod comparison;
+mod export;
 mod find;
 mod thresholds;
 
@@ -15,6 +16,7 @@ use crate::commands::HistoryArguments;
 use crate::validity::ValidityFlags;
 
 pub(crate) use comparison::{BaselineFlags, CalibrateArguments, CompareArguments, FailOn, JudgingFlags};
+pub(crate) use export::{ExportArguments, SummaryArguments};
 pub(crate) use find::FindFlags;
 pub(crate) use thresholds::ThresholdFlags;
 
@@ -55,6 +57,8 @@ pub(crate) enum Command {
     Report(ReportArguments),
     /// Show a metric over the runs of one name, and where it changed for good.
     History(HistoryArguments),
+    /// Write a run in a format that other programs read.
+    Export(ExportArguments),
     /// List the data stores that can be reached, with what each can do.
     Stores(StoresArguments),
     /// List the workloads with their variants and parameters.
@@ -109,6 +113,9 @@ pub(crate) struct RunArguments {
     /// Where to write the report; beside the results store where this is not given.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) summary: SummaryArguments,
 
     #[command(flatten)]
     pub(crate) validity: ValidityFlags,

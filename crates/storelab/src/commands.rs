@@ -4,6 +4,7 @@ mod calibrate;
 mod clean;
 mod compare;
 mod engines;
+mod export;
 mod history;
 mod load;
 mod manual;
@@ -35,6 +36,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Calibrate(arguments) => calibrate::run(&arguments, store),
         Command::Report(arguments) => report::run(&arguments, store),
         Command::History(arguments) => history::run(&arguments, store),
+        Command::Export(arguments) => export::run(&arguments, store),
         Command::Stores(arguments) => stores::run(&arguments),
         Command::Workloads(arguments) => workloads::run(&arguments),
         Command::Engines(arguments) => engines::run(arguments.command),

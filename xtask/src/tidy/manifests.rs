@@ -71,6 +71,7 @@ const FENCES: &[Fence] = &[
         owners: &["server"],
     },
     Fence { what: "HTTP", names: &["http-body-util", "hyper", "hyper-util"], owners: &["drivers", "floors", "server"] },
+    Fence { what: "a format of exports", names: &["parquet"], owners: &["results"] },
     Fence { what: "a terminal", names: &["comfy-table", "crossterm", "ratatui"], owners: &["storelab"] },
     Fence {
         what: "errors without a type",

@@ -8,6 +8,21 @@ use std::fmt::Write as _;
 
 use experiment::{CheckOutcome, CheckRecord, Quantity, Record, Status, ThresholdRecord, ValidityCheck};
 
+use super::{Format, Output, Source};
+use crate::Result;
+
+pub(super) static FORMAT: Format = Format {
+    name: "junit",
+    extension: "xml",
+    summary: "JUnit XML for continuous integration: a test for each threshold, check of the data and check of validity",
+    is_text: true,
+    write,
+};
+
+fn write(source: &Source<'_>, out: Output<'_>) -> Result<()> {
+    Ok(out.write_all(junit(&source.record).as_bytes())?)
+}
+
 /// The document of a run.
 pub fn junit(record: &Record) -> String {
     let mut tests = vec![ended(record)];

@@ -50,6 +50,24 @@ impl Axis {
         Self { scale: Scale::Linear, unit, from: 0.0, to: steps * step, ticks: ticks.collect() }
     }
 
+    /// From a round number below the least to one above the greatest, evenly. From 0 where the least is not far from it, so
+    /// that small changes look small unless they are what is to be seen.
+    pub(super) fn between(unit: Unit, least: f64, greatest: f64, ticks_about: f64) -> Self {
+        /// A least value below so much of the greatest is near 0.
+        const NEAR_ZERO_SHARE: f64 = 0.5;
+        if !(least.is_finite() && greatest.is_finite()) || least <= greatest * NEAR_ZERO_SHARE || greatest <= least {
+            return Self::linear(unit, greatest, ticks_about);
+        }
+        let step = round_decimal((greatest - least) / ticks_about);
+        let (first, last) = ((least / step).floor(), (greatest / step).ceil());
+        let steps = (last - first).max(1.0);
+        let ticks = (0..=steps as u32).map(|number| {
+            let value = (first + f64::from(number)) * step;
+            Tick { place: f64::from(number) / steps, label: unit.tick(value), is_minor: false }
+        });
+        Self { scale: Scale::Linear, unit, from: first * step, to: (first + steps) * step, ticks: ticks.collect() }
+    }
+
     /// From a round number below the least to one above the greatest.
     pub(super) fn log(unit: Unit, least: f64, greatest: f64) -> Self {
         /// Past so many decades, 2 and 5 between the powers of ten would crowd the axis.
@@ -171,6 +189,8 @@ mod tests {
                 vec!["100 µs", "200 µs", "500 µs", "1 ms", "2 ms", "5 ms", "10 ms"],
             ),
             (Axis::log(Unit::Microseconds, 130.0, 2e6), vec!["100 µs", "1 ms", "10 ms", "100 ms", "1 s"]),
+            (Axis::between(Unit::PerSecond, 980.0, 1_030.0, 5.0), vec!["980", "990", "1k", "1.01k", "1.02k", "1.03k"]),
+            (Axis::between(Unit::PerSecond, 10.0, 1_000.0, 5.0), vec!["0", "200", "400", "600", "800", "1k"]),
             (Axis::time(60.0, 8.0), vec!["0 s", "10 s", "20 s", "30 s", "40 s", "50 s", "1 min"]),
             (Axis::time(1800.0, 8.0), vec!["0 s", "5 min", "10 min", "15 min", "20 min", "25 min", "30 min"]),
             (Axis::nines(3.4), vec!["0 %", "50 %", "90 %", "99 %", "99.9 %"]),
@@ -186,6 +206,7 @@ mod tests {
                 Axis::linear(Unit::PerSecond, greatest, 5.0),
                 Axis::linear(Unit::Bytes, greatest, 5.0),
                 Axis::log(Unit::Microseconds, greatest / 3.0, greatest),
+                Axis::between(Unit::Count, greatest * 0.9, greatest, 5.0),
                 Axis::time(greatest, 8.0),
                 Axis::nines(greatest),
             ] {

@@ -10,7 +10,7 @@ use experiment::{HistogramRecord, Metric, Record};
 use stats::{Histogram, Keep, Series, downsampled};
 
 use super::axis::Axis;
-use super::chart::{Chart, Line, Look, Size, Weight};
+use super::chart::{Chart, Line, Look, Weight};
 use super::charts::{self, Curves};
 use super::format::{NONE, Unit, count, escape, number, push, share, time};
 use super::page;
@@ -54,7 +54,7 @@ pub fn side_by_side(runs: &[Drawn]) -> String {
     out
 }
 
-fn figures(runs: &[Drawn]) -> Table {
+pub(super) fn figures(runs: &[Drawn]) -> Table {
     let mut table = Table::new([
         "Run",
         "Throughput",
@@ -76,7 +76,7 @@ fn figures(runs: &[Drawn]) -> Table {
             Cell::Figure(if record.total.succeeded > 0 { Unit::Microseconds.text(value) } else { NONE.to_owned() })
         };
         let server_cpu = record.server.cpu_seconds.filter(|_| ended > 0);
-        let mark = |holds: bool| Cell::Text(if holds { "✓ yes" } else { "✗ no" }.to_owned());
+        let mark = |holds: bool| Cell::State(if holds { "✓ yes" } else { "✗ no" });
         table.row(vec![
             Cell::Text(record.name.clone()),
             Cell::Figure(format!("{}/s", number(record.throughput_per_second))),
@@ -106,17 +106,23 @@ fn look_of(place: usize) -> Look {
 }
 
 fn percentiles(runs: &[Drawn]) -> Option<Chart> {
+    let of_run = |run: &Drawn| (run.record.name.clone(), latencies(run));
+    curves("of the recorded phases, all operations of a run together", runs.iter().map(of_run))
+}
+
+/// The latencies of a run's recorded phases, all operations together.
+pub(super) fn latencies(run: &Drawn) -> Histogram {
+    let curves = Curves::of(&run.record, &run.histograms);
+    charts::sum(curves.merged(Metric::Latency).values())
+}
+
+/// Percentile curves over each other, one for each name.
+pub(super) fn curves(note: &str, of: impl Iterator<Item = (String, Histogram)>) -> Option<Chart> {
     let mut lines = Vec::new();
     let mut most = 1;
-    for (place, run) in runs.iter().enumerate() {
-        let curves = Curves::of(&run.record, &run.histograms);
-        let latency: BTreeMap<&str, &Histogram> = curves.merged(Metric::Latency);
-        let total = charts::sum(latency.values());
-        if !total.is_empty() {
-            most = most.max(total.count());
-            let points = charts::curve(&total);
-            lines.push(Line { name: run.record.name.clone(), look: look_of(place), points, is_labelled: true });
-        }
+    for (place, (name, total)) in of.enumerate().filter(|(_, (_, total))| !total.is_empty()) {
+        most = most.max(total.count());
+        lines.push(Line { name, look: look_of(place), points: charts::curve(&total), is_labelled: true });
     }
     let values = || lines.iter().flat_map(|line| line.points.iter().filter_map(|(_, y)| *y)).filter(|y| *y > 0.0);
     let least = values().fold(f64::INFINITY, f64::min);
@@ -124,19 +130,11 @@ fn percentiles(runs: &[Drawn]) -> Option<Chart> {
         return None;
     }
     let y = Axis::log(Unit::Microseconds, least, values().fold(0.0, f64::max));
-    Some(Chart {
-        title: "Latency by percentile".to_owned(),
-        note: "of the recorded phases, all operations of a run together".to_owned(),
-        size: Size::Large,
-        x: Axis::nines((most as f64).log10().max(1.0)),
-        y,
-        lines,
-        bands: Vec::new(),
-        failures: Vec::new(),
-    })
+    let x = Axis::nines((most as f64).log10().max(1.0));
+    Some(Chart::new("Latency by percentile", note.to_owned(), x, y, lines))
 }
 
-fn throughput(runs: &[Drawn]) -> Option<Chart> {
+pub(super) fn throughput(runs: &[Drawn]) -> Option<Chart> {
     let end = runs.iter().map(|run| charts::end_seconds(&run.record, &run.series)).fold(0.0, f64::max);
     let lines: Vec<_> = runs
         .iter()
@@ -153,19 +151,12 @@ fn throughput(runs: &[Drawn]) -> Option<Chart> {
         return None;
     }
     let greatest = lines.iter().flat_map(|line| line.points.iter().filter_map(|(_, y)| *y)).fold(0.0, f64::max);
-    Some(Chart {
-        title: "Throughput over time".to_owned(),
-        note: "operations that succeeded in each second since the start of each run".to_owned(),
-        size: Size::Large,
-        x: Axis::time(end, 10.0),
-        y: Axis::linear(Unit::PerSecond, greatest, 5.0),
-        lines,
-        bands: Vec::new(),
-        failures: Vec::new(),
-    })
+    let note = "operations that succeeded in each second since the start of each run".to_owned();
+    let (x, y) = (Axis::time(end, 10.0), Axis::linear(Unit::PerSecond, greatest, 5.0));
+    Some(Chart::new("Throughput over time", note, x, y, lines))
 }
 
-fn places(runs: &[Drawn]) -> Table {
+pub(super) fn places(runs: &[Drawn]) -> Table {
     let mut table = Table::new(["Run", "Workload", "Server", "Target", "Started", "Length", "Operations"]);
     for Drawn { record, .. } in runs {
         table.row(vec![

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use super::axis::{Axis, Scale};
-use super::format::{escape, percent, push};
+use super::format::{Unit, escape, percent, push};
 use stats::Points;
 
 /// Units of the plot from left to right: finer than a pixel.
@@ -48,13 +48,52 @@ pub(super) struct Line {
     pub(super) is_labelled: bool,
 }
 
-/// A stretch of time with a name.
+/// A stretch of the axis with a name.
 #[derive(Debug, Clone)]
 pub(super) struct Band {
     pub(super) name: String,
     pub(super) from: f64,
     pub(super) to: f64,
-    pub(super) recorded: bool,
+    pub(super) kind: BandKind,
+}
+
+/// What a band is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BandKind {
+    /// A phase that counts.
+    Recorded,
+    /// A phase that does not.
+    Idle,
+    /// Something that happened.
+    Event,
+    /// Where a figure lies.
+    Interval,
+}
+
+/// A place on the axis at which something happened.
+#[derive(Debug, Clone)]
+pub(super) struct Mark {
+    pub(super) name: String,
+    pub(super) at: f64,
+}
+
+/// A single point with a shape that tells what it is.
+#[derive(Debug, Clone)]
+pub(super) struct Dot {
+    pub(super) name: String,
+    pub(super) at: (f64, f64),
+    pub(super) shape: Shape,
+    /// As of a [`Look`].
+    pub(super) colour: u8,
+}
+
+/// Shapes that are told apart without colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    Circle,
+    Diamond,
+    Disc,
+    Cross,
 }
 
 /// How tall a chart is.
@@ -77,6 +116,8 @@ pub(super) struct Chart {
     pub(super) y: Axis,
     pub(super) lines: Vec<Line>,
     pub(super) bands: Vec<Band>,
+    pub(super) marks: Vec<Mark>,
+    pub(super) dots: Vec<Dot>,
     /// Seconds to mark below the plot, with how many failed.
     pub(super) failures: Vec<(u64, u64)>,
 }
@@ -109,7 +150,34 @@ impl Look {
     }
 }
 
+impl Shape {
+    /// As a path in a square of ten units.
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Circle | Self::Disc => "M1.5 5a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0z",
+            Self::Diamond => "M5 .8L9.2 5L5 9.2L.8 5z",
+            Self::Cross => "M1.5 1.5l7 7M8.5 1.5l-7 7",
+        }
+    }
+}
+
 impl Chart {
+    /// A large chart with nothing but lines.
+    pub(super) fn new(title: &str, note: String, x: Axis, y: Axis, lines: Vec<Line>) -> Self {
+        Self {
+            title: title.to_owned(),
+            note,
+            size: Size::Large,
+            x,
+            y,
+            lines,
+            bands: Vec::new(),
+            marks: Vec::new(),
+            dots: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
     /// Writes the chart as a figure.
     pub(super) fn write(&self, out: &mut String) {
         let scale = match self.y.scale {
@@ -118,11 +186,17 @@ impl Chart {
         };
         push!(
             out,
-            "<figure class=\"chart {}\" data-x=\"{} {} {}\" data-y=\"{} {} {scale}\" data-unit=\"{}\">",
+            "<figure class=\"chart {}\" data-x=\"{} {} {} {}\" data-y=\"{} {} {scale}\" data-unit=\"{}\">",
             self.size.class(),
             self.x.from,
             self.x.to,
-            if self.x.scale == Scale::Nines { "nines" } else { "time" },
+            match (self.x.scale, self.x.unit) {
+                (Scale::Nines, _) => "nines",
+                (Scale::Log, _) => "log",
+                (Scale::Linear, Unit::Seconds) => "time",
+                (Scale::Linear, _) => "linear",
+            },
+            self.x.unit.name(),
             self.y.from,
             self.y.to,
             self.y.unit.name()
@@ -132,11 +206,27 @@ impl Chart {
         out.push_str("<div class=\"plot\"><div class=\"area\">");
         self.write_bands(out);
         self.write_lines(out);
+        self.write_dots(out);
+        self.write_marks(out);
         self.write_end_labels(out);
         self.write_ticks(out);
         out.push_str("</div>");
         self.write_failures(out);
         out.push_str("</div></figure>\n");
+    }
+
+    /// What somebody who does not see the chart is told: its lines, each with where it goes.
+    fn in_words(&self) -> String {
+        let of_line = |line: &Line| {
+            let values = || line.points.iter().filter_map(|(_, y)| y.filter(|y| y.is_finite()));
+            let (least, greatest) =
+                (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
+            let named = (line.is_labelled && least <= greatest).then_some(&line.name)?;
+            Some(format!("{named} from {} to {}", self.y.unit.text(least), self.y.unit.text(greatest)))
+        };
+        let lines: Vec<_> = self.lines.iter().filter_map(of_line).collect();
+        let marks = self.marks.iter().map(|mark| mark.name.clone());
+        lines.into_iter().chain(marks.take(3)).collect::<Vec<_>>().join("; ")
     }
 
     fn write_legend(&self, out: &mut String) {
@@ -159,11 +249,13 @@ impl Chart {
         for band in &self.bands {
             let (left, right) = (self.x.place(band.from).clamp(0.0, 1.0), self.x.place(band.to).clamp(0.0, 1.0));
             // Of the phases that count every other is shaded, so that one alone stands on white.
-            recorded += u32::from(band.recorded);
-            let class = match (band.recorded, recorded % 2) {
-                (false, _) => " idle",
-                (true, 0) => " odd",
-                (true, _) => "",
+            recorded += u32::from(band.kind == BandKind::Recorded);
+            let class = match (band.kind, recorded % 2) {
+                (BandKind::Recorded, 0) => " odd",
+                (BandKind::Recorded, _) => "",
+                (BandKind::Idle, _) => " idle",
+                (BandKind::Event, _) => " event",
+                (BandKind::Interval, _) => " interval",
             };
             let name = if right - left >= SHARE_WITH_NAME_MIN && self.size == Size::Large {
                 escape(&band.name)
@@ -176,7 +268,46 @@ impl Chart {
                 percent(left),
                 percent(right - left),
                 escape(&band.name),
-                if band.recorded { "" } else { ", not counted" }
+                if band.kind == BandKind::Idle { ", not counted" } else { "" }
+            );
+        }
+    }
+
+    /// Upright lines with names, those too close to another's without: their tables have them.
+    fn write_marks(&self, out: &mut String) {
+        /// What a name takes of the plot's width.
+        const SHARE_OF_NAME: f64 = 0.09;
+        let mut free_from = 0.0;
+        for mark in &self.marks {
+            let place = self.x.place(mark.at);
+            if !(0.0..=1.0).contains(&place) {
+                continue;
+            }
+            let is_named = self.size == Size::Large && place >= free_from;
+            if is_named {
+                free_from = place + SHARE_OF_NAME;
+            }
+            let side = if place > 1.0 - SHARE_OF_NAME { " left" } else { "" };
+            let name = escape(&mark.name);
+            push!(out, "<div class=\"mark{side}\" style=\"left:{}\" title=\"{name}\">", percent(place));
+            if is_named {
+                push!(out, "<span>{name}</span>");
+            }
+            out.push_str("</div>");
+        }
+    }
+
+    fn write_dots(&self, out: &mut String) {
+        for dot in &self.dots {
+            let filled = if dot.shape == Shape::Disc { " full" } else { "" };
+            push!(
+                out,
+                "<svg class=\"dot c{}{filled}\" viewBox=\"0 0 10 10\" style=\"left:{};top:{}\" aria-hidden=\"true\"><title>{}</title><path d=\"{}\"/></svg>",
+                dot.colour,
+                percent(self.x.place(dot.at.0).clamp(0.0, 1.0)),
+                percent(1.0 - self.y.place(dot.at.1).clamp(0.0, 1.0)),
+                escape(&dot.name),
+                dot.shape.path()
             );
         }
     }
@@ -184,8 +315,9 @@ impl Chart {
     fn write_lines(&self, out: &mut String) {
         push!(
             out,
-            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}\"><path class=\"grid\" d=\"",
-            escape(&self.title)
+            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}: {}\"><path class=\"grid\" d=\"",
+            escape(&self.title),
+            escape(&self.in_words())
         );
         for tick in &self.y.ticks {
             push!(out, "M0 {:.0}H{WIDTH}", (1.0 - tick.place) * HEIGHT);
@@ -243,10 +375,13 @@ impl Chart {
             push!(out, "<span class=\"y\" style=\"top:{}\">{}</span>", percent(1.0 - tick.place), escape(&tick.label));
         }
         for tick in &self.x.ticks {
-            let minor = if tick.is_minor { " minor" } else { "" };
+            // At the right edge of a narrow page the label would be cut.
+            let is_last = tick.place > 0.95;
+            let class = if is_last { " last" } else { "" };
+            let minor = if tick.is_minor && !is_last { " minor" } else { "" };
             push!(
                 out,
-                "<span class=\"x{minor}\" style=\"left:{}\">{}</span>",
+                "<span class=\"x{minor}{class}\" style=\"left:{}\">{}</span>",
                 percent(tick.place),
                 escape(&tick.label)
             );

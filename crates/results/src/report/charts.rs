@@ -8,8 +8,8 @@ use runner::Mode;
 use stats::Histogram;
 
 use super::axis::Axis;
-use super::chart::{Band, Chart, Line, Look, Size, Weight};
-use super::format::{Unit, push};
+use super::chart::{Band, BandKind, Chart, Line, Look, Mark, Weight};
+use super::format::{Unit, push, time};
 use stats::{Keep, Points, Series, downsampled};
 
 /// Points of a line over time: about one for each pixel pair of the page.
@@ -49,9 +49,36 @@ pub(super) fn bands(record: &Record) -> Vec<Band> {
         name: phase.name.clone(),
         from: phase.start_seconds,
         to: phase.start_seconds + phase.duration_seconds,
-        recorded: phase.recorded,
+        kind: if phase.recorded { BandKind::Recorded } else { BandKind::Idle },
     });
-    phases.collect()
+    phases.chain(outage(record)).collect()
+}
+
+/// The longest time that nobody answered.
+fn outage(record: &Record) -> Option<Band> {
+    let recovery = &record.recovery;
+    let start = recovery.longest_start_seconds?;
+    let name = format!("nobody answered for {}", time(rounded(recovery.longest_seconds)));
+    Some(Band { name, from: start, to: start + recovery.longest_seconds, kind: BandKind::Event })
+}
+
+/// What happened during the run, in order.
+pub(super) fn marks(record: &Record) -> Vec<Mark> {
+    let gone = outage(record).map(|outage| Mark {
+        name: format!("gone {}", time(rounded(record.recovery.longest_seconds))),
+        at: outage.from,
+    });
+    let aborted = record.verdict.thresholds.iter().filter_map(|threshold| {
+        Some(Mark { name: format!("{} missed", threshold.expression), at: threshold.aborted_at_seconds? })
+    });
+    let mut marks: Vec<_> = gone.into_iter().chain(aborted).collect();
+    marks.sort_by(|a, b| a.at.total_cmp(&b.at));
+    marks
+}
+
+/// Seconds to the hundredth, below a minute.
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 100.0).round() / 100.0
 }
 
 /// Whether a phase of the run was open, so that latency and service time differ.
@@ -103,16 +130,8 @@ pub(super) fn percentiles(record: &Record, histograms: &[HistogramRecord]) -> Op
     if hidden > 0 {
         push!(note, "; {hidden} rarer operations are in the table only");
     }
-    Some(Chart {
-        title: "Latency by percentile".to_owned(),
-        note,
-        size: Size::Large,
-        x: Axis::nines((total.count() as f64).log10().max(1.0)),
-        y,
-        lines,
-        bands: Vec::new(),
-        failures: Vec::new(),
-    })
+    let x = Axis::nines((total.count() as f64).log10().max(1.0));
+    Some(Chart::new("Latency by percentile", note, x, y, lines))
 }
 
 /// Percentiles of each second.
@@ -134,16 +153,10 @@ pub(super) fn latency_over_time(record: &Record, series: &Series) -> Option<Char
         return None;
     }
     let y = Axis::log(Unit::Microseconds, least, values().fold(0.0, f64::max));
-    Some(Chart {
-        title: "Latency over time".to_owned(),
-        note: format!("percentiles of {} over all operations", stretch(series)),
-        size: Size::Large,
-        x: Axis::time(end_seconds(record, series), TIME_TICKS),
-        y,
-        lines,
-        bands: bands(record),
-        failures: Vec::new(),
-    })
+    let note = format!("percentiles of {} over all operations", stretch(series));
+    let x = Axis::time(end_seconds(record, series), TIME_TICKS);
+    let chart = Chart::new("Latency over time", note, x, y, lines);
+    Some(Chart { bands: bands(record), marks: marks(record), ..chart })
 }
 
 /// Operations that ended well in each second, with what was planned and what failed.
@@ -180,16 +193,9 @@ pub(super) fn throughput_over_time(record: &Record, series: &Series) -> Option<C
     } else {
         "operations that succeeded in each second".to_owned()
     };
-    Some(Chart {
-        title: "Throughput over time".to_owned(),
-        note,
-        size: Size::Large,
-        x: Axis::time(end, TIME_TICKS),
-        y: Axis::linear(Unit::PerSecond, greatest, 5.0),
-        lines,
-        bands: bands(record),
-        failures: series.failures().collect(),
-    })
+    let (x, y) = (Axis::time(end, TIME_TICKS), Axis::linear(Unit::PerSecond, greatest, 5.0));
+    let chart = Chart::new("Throughput over time", note, x, y, lines);
+    Some(Chart { bands: bands(record), marks: marks(record), failures: series.failures().collect(), ..chart })
 }
 
 /// What a point over time stands for.

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 /// Shown where there is no figure.
-pub(super) const NONE: &str = "–";
+pub(crate) const NONE: &str = "–";
 
 /// What a number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(crate) enum Unit {
     /// Latencies.
     Microseconds,
     /// Time since the start.
@@ -25,6 +25,19 @@ pub(super) enum Unit {
 }
 
 impl Unit {
+    /// The unit of a figure of a record: `us`, `%`, `/s`, `1` for plain numbers.
+    pub(crate) fn of(name: &str) -> Self {
+        match name {
+            "us" => Self::Microseconds,
+            "s" => Self::Seconds,
+            "/s" => Self::PerSecond,
+            "B" | "bytes" => Self::Bytes,
+            "B/s" => Self::BytesPerSecond,
+            "%" => Self::Percent,
+            _ => Self::Count,
+        }
+    }
+
     /// The name that the script knows.
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -39,7 +52,7 @@ impl Unit {
     }
 
     /// A figure with three digits that count.
-    pub(super) fn text(self, value: f64) -> String {
+    pub(crate) fn text(self, value: f64) -> String {
         if !value.is_finite() {
             return NONE.to_owned();
         }
@@ -103,7 +116,7 @@ fn trimmed(value: f64) -> String {
 }
 
 /// A number with three digits that count at least, and thousands apart.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     if !value.is_finite() {
         return NONE.to_owned();
     }
@@ -118,7 +131,7 @@ pub(super) fn number(value: f64) -> String {
 }
 
 /// A count, thousands apart.
-pub(super) fn count(value: u64) -> String {
+pub(crate) fn count(value: u64) -> String {
     separated(&value.to_string())
 }
 
@@ -145,7 +158,7 @@ fn separated(digits: &str) -> String {
 }
 
 /// How long something took or when it was: `45 s`, `1 min 30 s`, `2 h`.
-pub(super) fn time(seconds: f64) -> String {
+pub(crate) fn time(seconds: f64) -> String {
     if !seconds.is_finite() {
         return NONE.to_owned();
     }
@@ -161,7 +174,7 @@ pub(super) fn time(seconds: f64) -> String {
 }
 
 /// A share as percent, small ones without being rounded to nothing.
-pub(super) fn share(part: u64, whole: u64) -> String {
+pub(crate) fn share(part: u64, whole: u64) -> String {
     if whole == 0 {
         return NONE.to_owned();
     }
@@ -197,10 +210,10 @@ macro_rules! push {
         $crate::report::format::written(write!($out, $($argument)*))
     };
 }
-pub(super) use push;
+pub(crate) use push;
 
 /// What `push!` does with what cannot happen.
-pub(super) fn written(result: std::fmt::Result) {
+pub(crate) fn written(result: std::fmt::Result) {
     result.expect("a string takes everything");
 }
 

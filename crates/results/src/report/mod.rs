@@ -7,15 +7,22 @@ mod axis;
 mod beside;
 mod chart;
 mod charts;
-mod format;
+mod comparison;
+pub(crate) mod format;
+mod history;
+mod knee;
 mod page;
 mod resources;
 mod sections;
 mod table;
+mod verdict;
 
 pub use beside::{Drawn, side_by_side};
+pub use comparison::comparison;
 use experiment::{HistogramRecord, Record, SampleRecord};
+pub use history::history;
 use stats::Series;
+pub(crate) use verdict::{counted, exact};
 
 /// The report of a run.
 pub fn html(record: &Record, samples: &[SampleRecord], histograms: &[HistogramRecord]) -> String {

@@ -6,7 +6,7 @@ use experiment::{HistogramRecord, Record};
 use serde::Serialize;
 
 use super::format::{escape, push};
-use super::{charts, resources, sections};
+use super::{charts, knee, resources, sections, verdict};
 use stats::Series;
 
 const STYLE: &str = include_str!("style.css");
@@ -40,8 +40,10 @@ pub(super) fn foot(out: &mut String, shown: &impl Serialize) {
 pub(super) fn render(record: &Record, series: &Series, histograms: &[HistogramRecord]) -> String {
     let mut out = head(&format!("{} · {} · Storelab", record.name, sections::workload_name(record)));
     sections::title(&mut out, record);
-    sections::verdict(&mut out, record);
+    verdict::words(&mut out, record);
     sections::headline(&mut out, record);
+    verdict::thresholds(&mut out, record);
+    verdict::validity(&mut out, record);
     let large = [
         charts::percentiles(record, histograms),
         charts::latency_over_time(record, series),
@@ -50,8 +52,10 @@ pub(super) fn render(record: &Record, series: &Series, histograms: &[HistogramRe
     for chart in large.into_iter().flatten() {
         chart.write(&mut out);
     }
+    knee::section(&mut out, record);
     sections::operations(&mut out, record);
     sections::accounting(&mut out, record);
+    verdict::verification(&mut out, record);
     write_resources(&mut out, record, series);
     sections::errors(&mut out, record);
     sections::server(&mut out, record);

@@ -4,7 +4,7 @@ use experiment::Record;
 
 use super::axis::Axis;
 use super::chart::{Chart, Line, Look, Size, Weight};
-use super::charts::{bands, end_seconds};
+use super::charts::{bands, end_seconds, marks};
 use super::format::Unit;
 use stats::{Keep, Series, downsampled};
 
@@ -84,14 +84,7 @@ fn chart(record: &Record, series: &Series, (title, note, unit, gauges): &Panel) 
     }
     let values = lines.iter().flat_map(|line| line.points.iter().filter_map(|(_, value)| *value));
     let greatest = values.fold(0.0, f64::max);
-    Some(Chart {
-        title: (*title).to_owned(),
-        note: (*note).to_owned(),
-        size: Size::Small,
-        x: Axis::time(end_seconds(record, series), 5.0),
-        y: Axis::linear(*unit, greatest, 3.0),
-        lines,
-        bands: bands(record),
-        failures: Vec::new(),
-    })
+    let (x, y) = (Axis::time(end_seconds(record, series), 5.0), Axis::linear(*unit, greatest, 3.0));
+    let chart = Chart::new(title, (*note).to_owned(), x, y, lines);
+    Some(Chart { size: Size::Small, bands: bands(record), marks: marks(record), ..chart })
 }

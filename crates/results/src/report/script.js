@@ -26,7 +26,7 @@
   }
   for (const chart of document.querySelectorAll(".chart")) {
     const area = chart.querySelector(".area");
-    const [x0, x1, kind] = chart.dataset.x.split(" "), [y0, y1, scale] = chart.dataset.y.split(" ");
+    const [x0, x1, kind, of] = chart.dataset.x.split(" "), [y0, y1, scale] = chart.dataset.y.split(" ");
     const value = (y) => { const p = 1 - y / 9999; return scale === "log" ? y0 * Math.pow(y1 / y0, p) : +y0 + p * (y1 - y0); };
     let lines, cross, tip;
     area.addEventListener("pointermove", (event) => {
@@ -38,8 +38,8 @@
         tip.className = "tip";
       }
       const box = area.getBoundingClientRect(), share = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
-      const at = +x0 + share * (x1 - x0);
-      const rows = [kind === "nines" ? nines(at) : time(at)];
+      const at = kind === "log" ? x0 * Math.pow(x1 / x0, share) : +x0 + share * (x1 - x0);
+      const rows = [kind === "nines" ? nines(at) : kind === "time" ? time(at) : say[of || ""](at)];
       for (const line of lines) {
         let best = null;
         for (const p of line.points) if (!best || Math.abs(p[0] - share * 2000) < Math.abs(best[0] - share * 2000)) best = p;

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use experiment::{AccountingRecord, OperationRecord, Record, Status};
+use experiment::{AccountingRecord, OperationRecord, Record};
 use serde_json::Value;
 use stats::Summary;
 
 use super::charts;
 use super::format::{NONE, Unit, count, escape, fixed, number, push, share, time};
 use super::table::{Cell, Table};
+use super::verdict::list;
 
 /// Counters that are listed; the others are in the JSON.
 const COUNTERS_MAX: usize = 150;
@@ -42,94 +43,6 @@ pub(super) fn workload_name(record: &Record) -> String {
     match &record.workload.variant {
         Some(variant) => format!("{} {variant}", record.workload.name),
         None => record.workload.name.clone(),
-    }
-}
-
-/// Whether the numbers can be relied on, in words.
-pub(super) fn verdict(out: &mut String, record: &Record) {
-    let verdict = &record.verdict;
-    let (class, sign, word, sentence) = match (record.status, verdict.valid) {
-        (Status::Running, _) => ("warn", "…", "Still running", "The figures are those so far."),
-        (Status::Failed, _) => ("bad", "✗", "Failed", "The run could not be carried out."),
-        (Status::Interrupted, _) => ("warn", "!", "Interrupted", "The run was stopped before its planned end."),
-        (Status::Completed, true) => {
-            ("good", "✓", "Valid", "The load generator did what was planned and was not what limited the run.")
-        }
-        (Status::Completed, false) => {
-            ("bad", "✗", "Not valid", "The numbers are not, or not only, those of the data store.")
-        }
-    };
-    push!(
-        out,
-        "<section class=\"verdict {class}\"><h2><span class=\"sign\" aria-hidden=\"true\">{sign}</span> {word}</h2><p>{sentence}</p>"
-    );
-    list(out, "reasons", &verdict.reasons);
-    verification(out, record);
-    thresholds(out, record);
-    if !verdict.warnings.is_empty() {
-        out.push_str("<p><b>To know before relying on the numbers:</b></p>");
-        list(out, "warnings", &verdict.warnings);
-    }
-    out.push_str("</section>\n");
-}
-
-fn list(out: &mut String, class: &str, texts: &[String]) {
-    if texts.is_empty() {
-        return;
-    }
-    push!(out, "<ul class=\"{class}\">");
-    for text in texts {
-        push!(out, "<li>{}</li>", escape(text));
-    }
-    out.push_str("</ul>");
-}
-
-fn verification(out: &mut String, record: &Record) {
-    let verification = &record.verification;
-    let failed = verification.checks.iter().filter(|check| !check.passed).count();
-    let total = verification.checks.len();
-    if record.status == Status::Running {
-        return;
-    }
-    match (verification.passed, total) {
-        (true, 0) => out.push_str("<p>✓ <b>Data:</b> no operation read what had not been written.</p>"),
-        (true, _) => push!(out, "<p>✓ <b>Data:</b> {} passed.</p>", checks(total)),
-        (false, 0) if record.status != Status::Completed => out.push_str("<p><b>Data:</b> not verified.</p>"),
-        (false, _) if failed > 0 => {
-            push!(out, "<p>✗ <b>Data:</b> {failed} of {} failed, so the figures count for nothing.</p>", checks(total));
-        }
-        (false, _) => out.push_str("<p>✗ <b>Data:</b> wrong results were read, so the figures count for nothing.</p>"),
-    }
-    if total > 0 {
-        let mut table = Table::new(["Check", "Holds", "Found"]);
-        for check in &verification.checks {
-            let holds = if check.passed { "✓ yes" } else { "✗ no" };
-            table.row(vec![
-                Cell::Text(check.name.clone()),
-                Cell::Text(holds.to_owned()),
-                Cell::Text(check.detail.clone()),
-            ]);
-        }
-        table.write(out);
-    }
-}
-
-fn checks(total: usize) -> String {
-    if total == 1 { "1 check".to_owned() } else { format!("{total} checks") }
-}
-
-fn thresholds(out: &mut String, record: &Record) {
-    let mut table = Table::new(["Threshold", "Holds", "Value"]);
-    for threshold in &record.verdict.thresholds {
-        let holds = if threshold.passed { "✓ yes" } else { "✗ no" };
-        table.row(vec![
-            Cell::Code(threshold.expression.clone()),
-            Cell::Text(holds.to_owned()),
-            Cell::Figure(threshold.value.map_or_else(|| NONE.to_owned(), number)),
-        ]);
-    }
-    if !table.is_empty() {
-        table.write(out);
     }
 }
 
@@ -276,7 +189,7 @@ pub(super) fn used(out: &mut String, record: &Record) {
     let (generator, server) = (&record.generator, &record.server);
     let lateness = &generator.lateness_us;
     let microseconds = |value: f64| Unit::Microseconds.text(value);
-    let mut table = Table::new(["Load generator", ""]);
+    let mut table = Table::new(["Used", "Figure"]);
     let mut row = |name: &str, value: String| table.row(vec![Cell::Text(name.to_owned()), Cell::Figure(value)]);
     row("processor time", format!("{} s", number(generator.cpu_seconds)));
     row("processor time an operation", microseconds(generator.cpu_us_per_operation));
@@ -352,7 +265,7 @@ pub(super) fn server(out: &mut String, record: &Record) {
     pairs(out, "Settings of the server", &server.settings);
     if !server.missing.is_empty() {
         out.push_str("<section><h3>Figures that could not be read</h3>");
-        list(out, "missing", &server.missing);
+        list(out, &server.missing);
         out.push_str("</section>\n");
     }
 }

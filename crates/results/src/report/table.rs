@@ -12,9 +12,13 @@ pub(super) enum Cell {
     Figure(String),
     /// To the left, as typewritten.
     Code(String),
+    /// To the left on one line: a sign and a word.
+    State(&'static str),
+    /// Markup of our own making.
+    Drawing(String),
 }
 
-/// A table row by row.
+/// A table row by row. What stands first in a row says what the row is about.
 pub(super) struct Table {
     headings: Vec<String>,
     rows: Vec<Vec<Cell>>,
@@ -38,7 +42,10 @@ impl Table {
         let is_figure = |place: usize| {
             self.rows.first().and_then(|row| row.get(place)).is_some_and(|cell| matches!(cell, Cell::Figure(_)))
         };
-        out.push_str("<div class=\"wide\"><table><thead><tr>");
+        // What is wider than the page is moved within its box, by the keyboard too.
+        let about = self.headings.first().map_or("", String::as_str);
+        push!(out, "<div class=\"wide\" tabindex=\"0\" role=\"group\" aria-label=\"Table: {}\">", escape(about));
+        out.push_str("<table><thead><tr>");
         for (place, heading) in self.headings.iter().enumerate() {
             let class = if is_figure(place) { " class=\"n\"" } else { "" };
             push!(out, "<th scope=\"col\"{class}>{}</th>", escape(heading));
@@ -46,11 +53,19 @@ impl Table {
         out.push_str("</tr></thead><tbody>");
         for row in &self.rows {
             out.push_str("<tr>");
-            for cell in row {
+            for (place, cell) in row.iter().enumerate() {
                 match cell {
+                    Cell::Text(text) if place == 0 && !text.is_empty() => {
+                        push!(out, "<th scope=\"row\">{}</th>", escape(text));
+                    }
+                    Cell::Code(text) if place == 0 => {
+                        push!(out, "<th scope=\"row\"><code>{}</code></th>", escape(text));
+                    }
                     Cell::Text(text) => push!(out, "<td>{}</td>", escape(text)),
                     Cell::Figure(text) => push!(out, "<td class=\"n\">{}</td>", escape(text)),
                     Cell::Code(text) => push!(out, "<td><code>{}</code></td>", escape(text)),
+                    Cell::State(text) => push!(out, "<td class=\"state\">{}</td>", escape(text)),
+                    Cell::Drawing(markup) => push!(out, "<td>{markup}</td>"),
                 }
             }
             out.push_str("</tr>");

@@ -4,6 +4,7 @@
 //! its own in a mount namespace, which takes root; it is skipped by name where that is missing.
 
 mod crash;
+mod export;
 mod files;
 mod finding;
 #[expect(dead_code, reason = "the unit tests use all of it")]
@@ -56,6 +57,16 @@ fn main() {
         test("a history reads other percentiles from histograms", history::other_percentiles),
         test("a history of what no run has is an error", history::of_nothing),
         test("a history fits its published schema", history::a_history_fits),
+        test("every format is written, or says why not", export::every_format),
+        test("json comes back", export::json),
+        test("csv of operations comes back", export::csv_operations),
+        test("csv of seconds comes back", export::csv_seconds),
+        test("seconds between phases have a total each", export::csv_seconds_between),
+        test("parquet says what csv says", export::parquet),
+        test("an interval log sums up to the run's histograms", export::hdr_log),
+        test("openmetrics has each family once and whole", export::openmetrics),
+        test("junit is well formed", export::junit),
+        test("markdown holds no markup of others", export::markdown),
         test("a record fits its published schema", schema::a_record_fits),
         test("the schema requires the published shape", schema::the_shape_is_required),
     ];

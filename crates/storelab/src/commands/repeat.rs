@@ -25,13 +25,7 @@ enum Baseline {
 }
 
 pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Result<Exit> {
-    if arguments.report.is_some() {
-        return Err(Error::config("one report cannot be that of several runs")
-            .with_hint(
-                "leave out --report: each run's lies beside the results store, and `storelab report` draws several",
-            )
-            .into());
-    }
+    refuse_one_for_all(arguments)?;
     let mut results = Results::open(store)?;
     let plan = plan_of(arguments, arguments.subject.as_deref())?;
     let baseline = baseline_of(arguments, &results)?;
@@ -91,6 +85,20 @@ fn baseline_of(arguments: &RunArguments, results: &Results) -> anyhow::Result<Ba
         plan.name = Some(format!("baseline of {name}"));
     }
     Ok(Baseline::Made(Box::new(plan)))
+}
+
+/// Refuses files that are of one run.
+fn refuse_one_for_all(arguments: &RunArguments) -> store::Result<()> {
+    let flags = [
+        ("report", arguments.report.is_some(), "each run's lies beside the results store"),
+        ("summary-file", !arguments.summary.summary_file.is_empty(), "`storelab export` writes one of each run"),
+        ("junit", arguments.thresholds.junit.is_some(), "`storelab export --format junit` writes one of each run"),
+    ];
+    match flags.iter().find(|(_, is_given, _)| *is_given) {
+        Some((flag, _, instead)) => Err(Error::config(format!("one file of --{flag} cannot be that of several runs"))
+            .with_hint(format!("leave out --{flag}: {instead}; --markdown FILE writes the comparison"))),
+        None => Ok(()),
+    }
 }
 
 /// Whether a file is what `--json` wrote, not a plan.

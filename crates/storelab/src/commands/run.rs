@@ -12,7 +12,7 @@ use store::Error;
 use uuid::Uuid;
 
 use crate::cli::{LoadFlags, RunArguments};
-use crate::commands::override_workload;
+use crate::commands::{export, override_workload};
 use crate::environment;
 use crate::exit::Exit;
 use crate::knee;
@@ -34,6 +34,7 @@ pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Res
     }
     let plan = plan_of(arguments, arguments.subject.as_deref())?;
     let spec = Spec::new(&plan, &environment::variable)?;
+    let summaries = export::summaries(&arguments.summary)?;
     let mut results = Results::open(store)?;
     let stop = Stop::default();
     stop_on_signal(&stop)?;
@@ -41,6 +42,10 @@ pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Res
         talk("interrupted before anything was measured");
         return Ok(Exit::Interrupted);
     };
+    if let Some(path) = &arguments.thresholds.junit {
+        write_file("JUnit file", path, &results::export::junit::junit(&record))?;
+    }
+    export::write_summaries(&results, record.id, &summaries)?;
     if arguments.json {
         terminal::json(&record)?;
     } else {
@@ -76,9 +81,6 @@ pub(super) fn measure(
     };
     let path = report_path(finished.record.id);
     write_file("report", &path, &results.report(finished.record.id)?)?;
-    if let Some(path) = &arguments.thresholds.junit {
-        write_file("JUnit file", path, &results::export::junit::junit(&finished.record))?;
-    }
     Ok(Some((finished.record, path)))
 }
 

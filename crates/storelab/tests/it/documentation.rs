@@ -25,3 +25,13 @@ fn every_store_that_is_reached_over_a_network_has_a_page() {
         assert!(text.starts_with("# "), "{} is missing", page.display());
     }
 }
+
+#[test]
+fn the_guide_lists_the_formats_of_exports() {
+    let lines = results::export::FORMATS
+        .iter()
+        .map(|format| format!("| `{}` | `.{}` | {} |\n", format.name, format.extension, format.summary));
+    let table: String = lines.collect();
+    let pages = ["guide.md", "guide-report.part.md"].map(|page| std::fs::read_to_string(docs().join(page)));
+    assert!(pages.into_iter().flatten().any(|page| page.contains(&table)), "the table of formats is:\n{table}");
+}

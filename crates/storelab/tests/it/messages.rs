@@ -50,6 +50,12 @@ fn usage_errors_name_the_field_and_the_remedy() {
         (&["load", "local:redis"], &["throw-away", "hint:"]),
         (&["engines", "up", "redsi"], &["redsi", "redis"]),
         (&["show", "nothing-like-this"], &["nothing-like-this"]),
+        (&["export", "last", "--format", "markdwn"], &["`markdwn`", "hint: did you mean `markdown`?"]),
+        (&["export", "last", "--output", "run.doc"], &["run.doc", "hint: formats are known by .csv"]),
+        (&["export", "last"], &["which format", "hint: give --format NAME"]),
+        (&["export"], &["<RUN>"]),
+        // Before anything is run.
+        (&["run", "redis://127.0.0.1:1", "--summary-file", "a.json", "--summary-file", "b.doc"], &["b.doc", ".json"]),
     ] {
         check(&lab, arguments, 2, parts);
     }

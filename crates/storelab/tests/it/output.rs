@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::process::Stdio;
 
+use results::export::FORMATS;
 use serde_json::Value;
 
 use crate::support::{Lab, assert_exact, text};
@@ -68,6 +69,32 @@ fn two_numbers_and_the_report_are_what_a_run_prints() {
         assert!(ended.code == Some(0) && ended.stdout.contains(part), "{arguments:?}: {ended:?}");
     }
     assert!(lab.path("again.html").is_file());
+}
+
+#[test]
+fn a_run_is_summed_up_and_exported_in_every_format() {
+    let lab = Lab::new();
+    let summaries: Vec<_> = ["a.json", "deeper/a.md", "a.csv"].map(|name| lab.path(name)).into();
+    let mut arguments = vec!["run", "memory:", "--for", "300ms", "--quiet", "--name", "mine"];
+    arguments.extend(summaries.iter().flat_map(|summary| ["--summary-file", text(summary)]));
+    let ended = lab.run(&arguments);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let read = |name: &str| std::fs::read(lab.path(name)).expect("it was written");
+    let record: Value = serde_json::from_slice(&read("a.json")).expect("JSON");
+    assert_eq!(record["name"], "mine");
+    assert_eq!(record["report"].as_str().map(|report| std::path::Path::new(report).is_file()), Some(true));
+    assert!(String::from_utf8_lossy(&read("deeper/a.md")).starts_with("### "));
+    let listed = lab.run(&["export", "--formats"]);
+    assert_eq!((listed.code, listed.stdout.lines().count()), (Some(0), FORMATS.len() + 1));
+    for format in FORMATS {
+        let file = format!("b.{}", format.extension);
+        let ended = lab.run(&["export", "mine", "--output", &file]);
+        assert!(ended.code == Some(0) && ended.stdout.trim() == file, "{ended:?}");
+        // The same to stdout, where it is named.
+        let piped = lab.command(&["export", "mine", "--format", format.name]).output().expect("the program starts");
+        assert!(piped.status.success() && piped.stdout == read(&file), "{}", format.name);
+        assert!(listed.stdout.contains(format.name) && listed.stdout.contains(format.summary), "{}", format.name);
+    }
 }
 
 #[test]
