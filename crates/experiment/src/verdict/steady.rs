@@ -91,11 +91,13 @@ fn of_phase(
     let limits = if is_open { LATENCY_LIMITS } else { THROUGHPUT_LIMITS };
     let spread_percent = test.map(|test| test.spread * 100.0);
     let is_beyond = |limit: f64| test.is_some_and(|test| test.is_rejected() && test.spread * 100.0 > limit);
+    // What differs so much may be chance, but is no level either.
+    let is_unsettled = spread_percent.is_some_and(|spread| spread > limits.1);
     // What the store did is a finding about the store; it does not spoil the run that found it.
     let is_explained = evidence.recovery.outages > 0 || !keeps_up(evidence, phase, record, seconds);
     let outcome = if is_beyond(limits.1) && !is_explained {
         CheckOutcome::Failed
-    } else if is_beyond(limits.0) || !holes.is_empty() {
+    } else if is_beyond(limits.0) || is_unsettled || !holes.is_empty() {
         CheckOutcome::Doubtful
     } else {
         CheckOutcome::Passed

@@ -402,6 +402,17 @@ fn a_store_that_does_not_keep_up_is_a_finding_and_not_a_fault() {
 }
 
 #[test]
+fn what_differs_much_is_doubtful_even_where_it_may_be_chance() {
+    let run = Run::closed().with(|run| {
+        run.load.phases[0].limit = Limit::Duration(Duration::from_secs(10));
+        run.seconds = [(1_000, 200.0), (400, 200.0)].repeat(5);
+    });
+    let (outcome, detail) = run.check("steady_state");
+    assert_eq!(outcome, CheckOutcome::Doubtful, "{detail}");
+    assert!(detail.contains("does not change beyond chance"), "{detail}");
+}
+
+#[test]
 fn short_phases_and_ramps_have_no_level() {
     let short = Run::closed().with(|run| run.load.phases[0].limit = Limit::Duration(Duration::from_secs(9)));
     assert_eq!(short.check("steady_state").0, CheckOutcome::NotApplicable);
