@@ -351,9 +351,11 @@ fn between(shown: f64, runs: usize) -> Option<Component> {
 /// The same of sides that are not paired. A side of one run shows nothing of it, and is taken to be as the other.
 fn between_independent(drawn: &[Vec<f64>; 2], within: [Component; 2], runs: [usize; 2]) -> Vec<Component> {
     let of = |side: usize| between(variance(&drawn[side]) - within[side].variance, runs[side]);
+    // One estimate for both sides, so that it is known no better than from the runs of the one.
+    let of_both = |known: Component, runs: usize| Component { variance: known.variance * (1 + runs) as f64, ..known };
     match [of(0), of(1)] {
-        [Some(known), None] => vec![known, Component { variance: known.variance * runs[0] as f64, ..known }],
-        [None, Some(known)] => vec![known, Component { variance: known.variance * runs[1] as f64, ..known }],
+        [Some(known), None] => vec![of_both(known, runs[0])],
+        [None, Some(known)] => vec![of_both(known, runs[1])],
         known => known.into_iter().flatten().collect(),
     }
 }

@@ -36,7 +36,7 @@ impl Default for Noise {
         Self {
             relative: NOISE_DEFAULT,
             by_metric: BTreeMap::new(),
-            source: format!("{} % by default; `storelab calibrate` measures it", NOISE_DEFAULT * 100.0),
+            source: format!("{} % by default; `storelab calibrate` measures it", percent(NOISE_DEFAULT)),
         }
     }
 }
@@ -44,7 +44,7 @@ impl Default for Noise {
 impl Noise {
     /// As the user says: a share of the baseline, the same for all metrics but errors.
     pub fn given(relative: f64) -> Self {
-        Self { relative, by_metric: BTreeMap::new(), source: format!("{} % as given", relative * 100.0) }
+        Self { relative, by_metric: BTreeMap::new(), source: format!("{} % as given", percent(relative)) }
     }
 
     /// Of a metric.
@@ -57,6 +57,11 @@ impl Noise {
     pub(crate) fn source(&self) -> &str {
         &self.source
     }
+}
+
+/// A share as a percentage, without the digits that binary fractions add.
+fn percent(share: f64) -> f64 {
+    (share * 1e4).round() / 1e2
 }
 
 /// What pairs of identical runs differed by: what `storelab calibrate` measures and keeps.
@@ -178,7 +183,8 @@ mod tests {
     fn the_default_is_one_percent_and_a_tenth_of_a_percentage_point() {
         let noise = Noise::default();
         assert!((noise.of("p99") - 0.01).abs() < 1e-12 && (noise.of(ERRORS) - 0.001).abs() < 1e-12);
-        let noise = Noise::given(0.03);
-        assert!((noise.of("p99") - 0.03).abs() < 1e-12 && (noise.of(ERRORS) - 0.001).abs() < 1e-12);
+        let noise = Noise::given(0.07);
+        assert_eq!(noise.source(), "7 % as given");
+        assert!((noise.of("p99") - 0.07).abs() < 1e-12 && (noise.of(ERRORS) - 0.001).abs() < 1e-12);
     }
 }
