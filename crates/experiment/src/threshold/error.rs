@@ -26,7 +26,9 @@ pub struct ThresholdError {
 
 impl ThresholdError {
     pub(super) fn new(expression: &str, span: Span, message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, expression: expression.to_owned(), span }
+        // A message that quotes the expression stays one line.
+        let message = message.into().replace(|letter: char| letter.is_control() || letter.is_whitespace(), " ");
+        Self { message, hint: None, expression: expression.to_owned(), span }
     }
 
     /// What to do about it.
