@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use experiment::{HistogramRecord, Record, SampleRecord, Status};
+use experiment::{Comparison, HistogramRecord, Record, SampleRecord, Status};
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row};
 use stats::Series;
@@ -230,12 +230,24 @@ impl Results {
     /// # Errors
     /// `NotFound`, `Damaged`.
     pub fn report_side_by_side(&self, runs: &[Uuid]) -> Result<String> {
-        let drawn = runs.iter().map(|run| {
-            let mut series = Series::default();
-            self.each_sample(*run, |sample| report::add_sample(&mut series, &sample))?;
-            Ok(report::Drawn { record: self.record(*run)?, series, histograms: self.histograms(*run)? })
-        });
+        let drawn = runs.iter().map(|run| self.drawn(*run));
         Ok(report::side_by_side(&drawn.collect::<Result<Vec<_>>>()?))
+    }
+
+    /// The page of a comparison, drawn with the runs of all of its sides.
+    ///
+    /// # Errors
+    /// `NotFound`, `Damaged`.
+    pub fn report_comparison(&self, comparison: &Comparison) -> Result<String> {
+        let runs = comparison.sides.iter().flat_map(|side| &side.runs);
+        let drawn = runs.map(|(run, _)| self.drawn(*run));
+        Ok(report::comparison(comparison, &drawn.collect::<Result<Vec<_>>>()?))
+    }
+
+    fn drawn(&self, run: Uuid) -> Result<report::Drawn> {
+        let mut series = Series::default();
+        self.each_sample(run, |sample| report::add_sample(&mut series, &sample))?;
+        Ok(report::Drawn { record: self.record(run)?, series, histograms: self.histograms(run)? })
     }
 
     fn presented(&self, run: &RunRow) -> Result<Status> {

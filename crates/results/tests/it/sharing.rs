@@ -1,6 +1,6 @@
 //! What goes in comes out, also through other handles and while others write.
 
-use experiment::{Sink, Status};
+use experiment::{COMPARISON_SCHEMA, Comparison, Side, Sink, Status};
 use results::Access;
 
 use crate::{fixture, keep, open, place, short_run};
@@ -27,6 +27,18 @@ pub(crate) fn a_run_comes_back() {
     assert_eq!((listed[0].id, listed[0].status, listed[0].valid), (record.id, Status::Completed, Some(true)));
     assert_eq!(listed[0].throughput_per_second, Some(record.throughput_per_second));
     assert!(other.report(record.id).expect("drawn").contains("Latency over time"));
+    let side = Side { label: "base".to_owned(), runs: vec![(record.id, record.name.clone())], valid: true };
+    let compared = Comparison {
+        schema: COMPARISON_SCHEMA.to_owned(),
+        sides: vec![side.clone(), Side { label: "candidate".to_owned(), ..side }],
+        metrics: Vec::new(),
+        confidence: 0.95,
+        method: "none".to_owned(),
+        differences: Vec::new(),
+        overruled: Vec::new(),
+    };
+    let page = other.report_comparison(&compared).expect("drawn");
+    assert!(page.contains("candidate against base") && page.contains("Latency by percentile"));
     // The end may be written again, as when the report's path becomes known after it.
     record.report = Some("report.html".to_owned());
     results.ended(&record, &[]).expect("ended again");
