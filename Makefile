@@ -30,7 +30,7 @@ help: ## List the targets.
 .PHONY: demo
 demo: compiler ## Build Storelab and measure an embedded data store: two numbers and a report; minutes the first time.
 	$(CARGO) build --profile $(PROFILE) --package storelab
-	@$(CARGO) run --quiet --profile $(PROFILE) --package storelab -- run
+	@$(CARGO) run --quiet --profile $(PROFILE) --package storelab -- run --accept-invalid
 
 .PHONY: test
 test: engines ## Run all tests, against real servers where they are installed, and count them.

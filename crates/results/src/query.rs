@@ -240,7 +240,8 @@ impl Results {
     /// `NotFound`, `Damaged`.
     pub fn report_comparison(&self, comparison: &Comparison) -> Result<String> {
         let runs = comparison.sides.iter().flat_map(|side| &side.runs);
-        let drawn = runs.map(|(run, _)| self.drawn(*run));
+        // A run of another store has its figures in the comparison, but no curve.
+        let drawn = runs.map(|(run, _)| self.drawn(*run)).filter(|drawn| !matches!(drawn, Err(Error::NotFound { .. })));
         Ok(report::comparison(comparison, &drawn.collect::<Result<Vec<_>>>()?))
     }
 

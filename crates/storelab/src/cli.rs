@@ -110,7 +110,7 @@ pub(crate) struct RunArguments {
     #[arg(long)]
     pub(crate) name: Option<String>,
 
-    /// Where to write the report; beside the results store where this is not given.
+    /// Where to write the report; beside the results store where this is not given. With --baseline, that of the comparison.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 

@@ -22,6 +22,10 @@ pub(crate) struct CompareArguments {
     #[arg(long)]
     pub(crate) accept_invalid: bool,
 
+    /// Write the comparison's report to this file: one HTML file that needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+
     /// Write the comparison as JSON to stdout.
     #[arg(long)]
     pub(crate) json: bool,

@@ -2,14 +2,13 @@
 
 mod text;
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::Context;
 use experiment::{Change, CompareOptions, Comparison, Noise, Record, RunData, SideData, Subject, comparison_markdown};
 use results::{Results, short_id};
 use store::Error;
 
+use super::run::write_file;
 use crate::cli::{CompareArguments, FailOn, JudgingFlags};
 use crate::exit::Exit;
 use crate::terminal::{data, json};
@@ -28,6 +27,9 @@ pub(crate) fn run(arguments: &CompareArguments, store: Option<&Path>) -> anyhow:
     }
     let has_doubts = !arguments.accept_invalid && is_doubtful(sides.iter().flatten().map(RunData::record));
     let comparison = judged(&results, &labelled(sides), &arguments.judging)?;
+    if let Some(path) = &arguments.report {
+        write_file("report", path, &results.report_comparison(&comparison)?)?;
+    }
     tell(&comparison, &arguments.judging, arguments.json)?;
     Ok(exit_of(&comparison, &arguments.judging, has_doubts))
 }
@@ -94,7 +96,7 @@ pub(super) fn tell(comparison: &Comparison, flags: &JudgingFlags, as_json: bool)
         if path.as_os_str() == "-" {
             data(&markdown);
         } else {
-            fs::write(path, markdown).with_context(|| format!("{} cannot be written", path.display()))?;
+            write_file("comparison", path, &markdown)?;
         }
     }
     let to_stdout = flags.markdown.as_ref().is_some_and(|path| path.as_os_str() == "-");

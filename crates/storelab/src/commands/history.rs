@@ -1,11 +1,12 @@
 //! `storelab history`: one metric over many runs, and where it changed for good.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use experiment::{ChangePoint, HISTORY_RUNS_MAX, History, HistoryMethod, HistoryMetric, HistoryPoint};
 use results::{HistoryQuery, Results};
 
+use super::run::write_file;
 use crate::exit::Exit;
 use crate::sparkline::sparkline;
 use crate::terminal::{data, json, microseconds, table, table_text, thousands};
@@ -38,6 +39,10 @@ pub(crate) struct HistoryArguments {
     /// How change points are found.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) method: MethodArgument,
+
+    /// Write a report to this file: one HTML file that needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
 
     /// As JSON.
     #[arg(long)]
@@ -73,6 +78,9 @@ pub(crate) fn run(arguments: &HistoryArguments, store: Option<&Path>) -> anyhow:
         change_min: arguments.min_change,
     };
     let history = Results::open(store)?.history(&arguments.name, &query)?;
+    if let Some(path) = &arguments.report {
+        write_file("report", path, &results::report::history(&history))?;
+    }
     if arguments.json {
         json(&history)?;
     } else {

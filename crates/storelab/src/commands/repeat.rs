@@ -8,7 +8,7 @@ use runner::Stop;
 use store::Error;
 
 use super::compare::{exit_of, is_doubtful, judged, labelled, run_of, tell};
-use super::run::{exit_of as exit_of_run, is_plan, measure, plan_of, stop_on_signal};
+use super::run::{exit_of as exit_of_run, is_plan, measure, plan_of, stop_on_signal, write_file};
 use crate::cli::RunArguments;
 use crate::environment;
 use crate::exit::Exit;
@@ -38,12 +38,18 @@ pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Res
     let stop = Stop::default();
     stop_on_signal(&stop)?;
     let repeats = arguments.comparison.repeat.map_or(1, std::num::NonZeroU32::get);
-    let records = match in_turns(arguments, &plans, repeats, seed, &mut results, &stop)? {
+    // A report that is asked for is that of all of them together.
+    let each = RunArguments { report: None, ..arguments.clone() };
+    let records = match in_turns(&each, &plans, repeats, seed, &mut results, &stop)? {
         Ok(records) => records,
         Err(exit) => return Ok(exit),
     };
     if matches!(baseline, Baseline::None) {
         tell_spread(&records[0], arguments.json)?;
+        if let Some(path) = &arguments.report {
+            let runs: Vec<_> = records.iter().flatten().map(|record| record.id).collect();
+            write_file("report", path, &results.report_side_by_side(&runs)?)?;
+        }
         return Ok(worst_of(&records));
     }
     let mut sides = Vec::new();
@@ -56,6 +62,9 @@ pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Res
     let has_doubts = is_doubtful(sides.iter().flatten().map(RunData::record));
     let flags = &arguments.comparison.judging;
     let comparison = judged(&results, &labelled(sides), flags)?;
+    if let Some(path) = &arguments.report {
+        write_file("report", path, &results.report_comparison(&comparison)?)?;
+    }
     tell(&comparison, flags, arguments.json)?;
     Ok(match exit_of(&comparison, flags, has_doubts) {
         Exit::Ok => worst_of(&records),
@@ -90,7 +99,6 @@ fn baseline_of(arguments: &RunArguments, results: &Results) -> anyhow::Result<Ba
 /// Refuses files that are of one run.
 fn refuse_one_for_all(arguments: &RunArguments) -> store::Result<()> {
     let flags = [
-        ("report", arguments.report.is_some(), "each run's lies beside the results store"),
         ("summary-file", !arguments.summary.summary_file.is_empty(), "`storelab export` writes one of each run"),
         ("junit", arguments.thresholds.junit.is_some(), "`storelab export --format junit` writes one of each run"),
     ];

@@ -189,7 +189,7 @@ pub(super) fn stop_on_signal(stop: &Stop) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write_file(what: &str, path: &Path, text: &str) -> anyhow::Result<()> {
+pub(super) fn write_file(what: &str, path: &Path, text: &str) -> anyhow::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     }

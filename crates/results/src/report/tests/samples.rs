@@ -116,6 +116,7 @@ pub(super) fn history(runs: usize) -> History {
         unit: "us".to_owned(),
         points: points.collect(),
         change_points: change_points.into(),
+        method: "Hunter: windows of 50 runs, Student's t-test, p below 0.001".to_owned(),
         notes: vec!["2 runs that are not valid were left out".to_owned()],
     }
 }
