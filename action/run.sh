@@ -62,9 +62,11 @@ done <<<"${INPUT_ARGUMENTS:-}"
 compare_flags=(--markdown "$comparison")
 [ "$fail_on" = never ] || compare_flags+=(--fail-on "$fail_on")
 
-run_flags=(--json --report "$report" --summary-file "$summary")
+run_flags=(--json --report "$report")
 if [ -n "$baseline" ]; then
   run_flags+=(--baseline "$baseline" --repeat "$repeat" "${compare_flags[@]}")
+else
+  run_flags+=(--summary-file "$summary")
 fi
 
 code=0
@@ -92,7 +94,7 @@ case "$code,$compared" in
   0,*) verdict=incomparable ;;
   4,*) verdict=invalid ;;
   5,*) verdict=unverified ;;
-  99,*) if [ -f "$comparison" ]; then verdict=slower; else verdict=threshold; fi ;;
+  99,*) if grep -q '"change_word": "slower"' "$record"; then verdict=slower; else verdict=threshold; fi ;;
   130,*) verdict=interrupted ;;
   *) verdict=failed ;;
 esac

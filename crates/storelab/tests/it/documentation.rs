@@ -32,6 +32,6 @@ fn the_guide_lists_the_formats_of_exports() {
         .iter()
         .map(|format| format!("| `{}` | `.{}` | {} |\n", format.name, format.extension, format.summary));
     let table: String = lines.collect();
-    let pages = ["guide.md", "guide-report.part.md"].map(|page| std::fs::read_to_string(docs().join(page)));
-    assert!(pages.into_iter().flatten().any(|page| page.contains(&table)), "the table of formats is:\n{table}");
+    let guide = std::fs::read_to_string(docs().join("guide.md")).expect("the guide is there");
+    assert!(guide.contains(&table), "the table of formats is:\n{table}");
 }
