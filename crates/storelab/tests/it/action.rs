@@ -51,7 +51,7 @@ impl Job {
 #[test]
 fn the_first_run_is_the_baseline_of_the_next() {
     let job = Job { lab: Lab::new() };
-    let plan = job.lab.write("plan.yaml", "target: 'null:?latency=1ms'\nload: { for: 3s, rate: 300/s }\n");
+    let plan = job.lab.write("plan.yaml", "target: 'null:?latency=1ms'\nload: { for: 5s, rate: 300/s }\n");
     // On a machine that does other things as well the second may well be slower.
     let inputs = [
         ("INPUT_PLAN", text(&plan)),
