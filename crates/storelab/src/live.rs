@@ -1,6 +1,6 @@
 //! `storelab run --live`: the run on the whole terminal, drawn anew once a second.
 //!
-//! What is known stands in a [`View`], which events change and [`draw`] shows. A thread of its own writes to the terminal,
+//! What is known stands in a [`View`], which events change and [`mod@draw`] shows. A thread of its own writes to the terminal,
 //! so that a terminal that takes nothing (Ctrl-S, a slow line) holds up nothing else; it sleeps until something changed.
 
 mod draw;
