@@ -14,6 +14,8 @@ mod steady;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use load::DEVIATIONS_MAX;
+
 use runner::{Load, Mode};
 
 use self::check::{Check, Found};

@@ -7,15 +7,13 @@ use stats::{Histogram, Summary};
 use store::{Error, Result, did_you_mean};
 
 use crate::record::{HistogramRecord, Metric, OperationRecord, Record};
+use crate::threshold::Percentile;
 
 /// All operations together.
 const TOTAL: &str = "total";
 
 /// What may be written, without percentiles.
 const NAMES: [&str; 4] = ["errors", "max", "mean", "rate"];
-
-/// Digits behind the point of a percentile: `p99.999999` of a hundred million operations is a single one.
-const DECIMALS_MAX: usize = 6;
 
 /// A metric of a whole run, `rate`, `errors(read)`, `p99(read)`: of one operation, or of all together.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +33,7 @@ enum Figure {
     Mean,
     Max,
     /// In per cent.
-    Percentile(f64),
+    Percentile(Percentile),
 }
 
 impl HistoryMetric {
@@ -91,7 +89,7 @@ impl HistoryMetric {
     }
 
     /// A percentile from the histograms of the recorded phases.
-    fn percentile(&self, percentile: f64, record: &Record, histograms: &[HistogramRecord]) -> Option<f64> {
+    fn percentile(&self, percentile: Percentile, record: &Record, histograms: &[HistogramRecord]) -> Option<f64> {
         let is_recorded =
             |kept: &HistogramRecord| record.phases.get(usize::from(kept.phase)).is_some_and(|phase| phase.recorded);
         let is_asked = |kept: &HistogramRecord| self.operation.as_ref().is_none_or(|name| kept.operation == *name);
@@ -101,15 +99,15 @@ impl HistoryMetric {
         {
             all.merge(&kept.histogram);
         }
-        (!all.is_empty()).then(|| all.quantile(percentile / 100.0) as f64 / 1e3)
+        (!all.is_empty()).then(|| all.quantile(percentile.quantile()) as f64 / 1e3)
     }
 }
 
 /// A percentile that every record has.
-fn summarised(summary: &Summary, percentile: f64) -> Option<f64> {
+fn summarised(summary: &Summary, percentile: Percentile) -> Option<f64> {
     let kept =
         [(50.0, summary.p50), (90.0, summary.p90), (95.0, summary.p95), (99.0, summary.p99), (99.9, summary.p99_9)];
-    kept.into_iter().find(|(kept, _)| (kept - percentile).abs() < 1e-9).map(|(_, value)| value)
+    kept.into_iter().find(|(kept, _)| (kept / 100.0 - percentile.quantile()).abs() < 1e-9).map(|(_, value)| value)
 }
 
 impl FromStr for HistoryMetric {
@@ -135,7 +133,7 @@ impl FromStr for HistoryMetric {
             "errors" => Figure::Errors,
             "mean" => Figure::Mean,
             "max" => Figure::Max,
-            _ => Figure::Percentile(percentile(name).ok_or_else(|| match did_you_mean(name, NAMES) {
+            _ => Figure::Percentile(Percentile::named(name).ok_or_else(|| match did_you_mean(name, NAMES) {
                 Some(near) => {
                     Error::config(format!("there is no metric `{name}`")).with_hint(format!("did you mean `{near}`?"))
                 }
@@ -146,17 +144,6 @@ impl FromStr for HistoryMetric {
     }
 }
 
-/// The per cent of `p99`, `p99.9` or `p99_9`; between 0 and 100.
-fn percentile(name: &str) -> Option<f64> {
-    let digits = name.strip_prefix('p')?;
-    let (whole, decimals) = digits.split_once(['.', '_']).unwrap_or((digits, "0"));
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_number(whole) || !is_number(decimals) || whole.len() > 2 || decimals.len() > DECIMALS_MAX {
-        return None;
-    }
-    format!("{whole}.{decimals}").parse().ok().filter(|value| *value > 0.0)
-}
-
 /// In one spelling: `p99.9(read)`.
 impl fmt::Display for HistoryMetric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,7 +152,7 @@ impl fmt::Display for HistoryMetric {
             Figure::Errors => f.write_str("errors"),
             Figure::Mean => f.write_str("mean"),
             Figure::Max => f.write_str("max"),
-            Figure::Percentile(percentile) => write!(f, "p{percentile}"),
+            Figure::Percentile(percentile) => write!(f, "{percentile}"),
         }?;
         self.operation.as_ref().map_or(Ok(()), |operation| write!(f, "({operation})"))
     }

@@ -9,6 +9,7 @@ use crate::figures::per_second;
 use crate::record::{
     HistogramRecord, Lateness, Metric as Recorded, OperationRecord, PhaseRecord, Record, ThresholdRecord,
 };
+use crate::verdict::DEVIATIONS_MAX;
 
 /// How much of a second may lie outside of the phases before it is not whole: phases limited by count begin when the last
 /// operation of the one before has ended.
@@ -187,8 +188,6 @@ impl Condition {
 
     /// What came due, in per cent of what was planned. What chance may have done counts as planned.
     fn offered(&self, evidence: &Evidence<'_>) -> Measured {
-        /// Of a Poisson count: beyond it lies one run in a million.
-        const DEVIATIONS_MAX: f64 = 5.0;
         let (mut planned, mut offered) = (0.0, 0.0);
         for (phase, found) in self.planned.iter().zip(self.of_phases(evidence.phases)) {
             let expected = phase.arrivals().unwrap_or(0.0);

@@ -24,6 +24,7 @@ use std::ops::Range;
 
 pub use error::ThresholdError;
 pub use evaluate::{Condition, Evidence};
+pub(crate) use metric::Percentile;
 pub use metric::{FUNCTIONS, Function, GAUGES, Gauge, GaugeSource};
 pub use plan::{ThresholdPlan, ThresholdSpec};
 pub use resolve::Names;

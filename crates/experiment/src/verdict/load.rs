@@ -11,7 +11,7 @@ const INTERRUPTED: &str = "the run was stopped before its end";
 
 /// Poisson arrivals are as many as chance would have it; what lies within so many standard deviations is chance (one phase
 /// in sixteen thousand lies outside).
-const DEVIATIONS_MAX: f64 = 4.0;
+pub(crate) const DEVIATIONS_MAX: f64 = 4.0;
 
 /// Recorded open phases with what became of them.
 fn open_phases<'a>(evidence: &'a Evidence<'_>) -> impl Iterator<Item = (&'a Phase, &'a PhaseRecord, &'a PhaseSeconds)> {
@@ -31,36 +31,14 @@ pub(super) fn offered(evidence: &Evidence<'_>) -> Found {
     }
     let (mut planned, mut offered, mut off) = (0.0, 0, 0.0);
     for (phase, record, _) in open_phases(evidence) {
-        let expected = expected_arrivals(phase);
-        let chance = if is_random(phase) { DEVIATIONS_MAX * expected.sqrt() } else { 0.0 };
+        let expected = phase.arrivals().unwrap_or(0.0);
+        let chance = if phase.has_random_arrivals() { DEVIATIONS_MAX * expected.sqrt() } else { 0.0 };
         planned += expected;
         offered += record.accounting.scheduled;
         off += ((record.accounting.scheduled as f64 - expected).abs() - chance).max(0.0);
     }
     let percent = if planned > 0.0 { off / planned * 100.0 } else { 0.0 };
     Found::value(percent, format!("{offered} operations came due, of {planned:.0} that were planned"))
-}
-
-/// Whether the number of arrivals is left to chance.
-fn is_random(phase: &Phase) -> bool {
-    let is_poisson = matches!(phase.mode, Mode::Open { arrivals: Arrivals::Poisson, .. });
-    is_poisson && matches!(phase.limit, Limit::Duration(_))
-}
-
-/// The rate's integral over the phase, as the schedule has it.
-fn expected_arrivals(phase: &Phase) -> f64 {
-    match (phase.mode, phase.limit) {
-        (_, Limit::Count(count)) => count as f64,
-        (Mode::Closed, Limit::Duration(_)) => 0.0,
-        (Mode::Open { from, to, arrivals }, Limit::Duration(duration)) => {
-            let expected = f64::midpoint(from.get(), to.get()) * duration.as_secs_f64();
-            match arrivals {
-                // A constant schedule ends with a whole arrival; a product such as 0.1/s × 30 s may miss it by rounding.
-                Arrivals::Constant => (expected + 1e-6).floor(),
-                Arrivals::Poisson => expected,
-            }
-        }
-    }
 }
 
 /// Operations that came due but were shed, had not ended when the run did, or still waited when their phase was over: as a
