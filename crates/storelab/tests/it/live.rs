@@ -26,11 +26,14 @@ fn on_a_terminal(lab: &Lab, arguments: &str, environment: &[(&str, &str)], until
         return None;
     }
     let storelab = env!("CARGO_BIN_EXE_storelab");
-    let line =
-        format!("stty rows 30 cols 100; '{storelab}' run {arguments} --live --accept-invalid; echo code=$?; stty -a");
+    // Ctrl-C reaches the shell too, which without a trap would end before it tells the code.
+    let line = format!(
+        "trap : INT; stty rows 30 cols 100; '{storelab}' run {arguments} --live --accept-invalid; echo code=$?; stty -a"
+    );
     let mut child = Command::new("script")
         .args(["-q", "-e", "-c", &line, text(&lab.path("typescript"))])
         .env("STORELAB_HOME", lab.path(""))
+        .env("SHELL", "/bin/sh")
         .env("TERM", "xterm-256color")
         .env_remove("NO_COLOR")
         .env_remove("STORELAB_STORE")
