@@ -75,13 +75,12 @@ impl Options {
 }
 
 /// Makes the rounds, prints the tables and writes them down.
-pub(crate) fn run(root: &Path, program: &Path, arguments: &[String]) -> Result<ExitCode> {
+pub(crate) fn run(root: &Path, program: PathBuf, arguments: &[String]) -> Result<ExitCode> {
     let options = Options::parse(arguments)?;
     let temporary = tempfile::tempdir().context("a folder for the results")?;
     let home = std::path::absolute(options.home.as_deref().unwrap_or(temporary.path())).context("the folder's path")?;
     fs::create_dir_all(&home).context("the folder for the results")?;
-    let lab =
-        Lab { program: std::path::absolute(program).context("the program's path")?, home, seconds: options.seconds };
+    let lab = Lab { program, home, seconds: options.seconds };
     let mut subjects = Vec::new();
     if options.pairs > 0 {
         let [same, slower] = [1.0, 1.0 + SLOWER].map(|factor| format!("null:?latency={}us", NULL_LATENCY_US * factor));

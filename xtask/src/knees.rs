@@ -30,7 +30,6 @@ const LOAD: &[&str] = &[
 #[expect(clippy::print_stdout, reason = "the table is its answer")]
 #[expect(clippy::print_stderr, reason = "it takes minutes, and says where it is")]
 pub(crate) fn run(root: &Path, storelab: &Path) -> Result<ExitCode> {
-    let storelab = std::path::absolute(storelab).context("the program's path")?;
     let home = tempfile::tempdir().context("a folder for the results")?;
     println!("| store | condition | first | second | apart | p99 at 70 % |\n|---|---|---|---|---|---|");
     let mut agree = true;
@@ -39,7 +38,7 @@ pub(crate) fn run(root: &Path, storelab: &Path) -> Result<ExitCode> {
         for seed in ["1", "2"] {
             eprintln!("{store}, seed {seed}");
             let target = format!("local:{store}");
-            let output = Command::new(&storelab)
+            let output = Command::new(storelab)
                 .current_dir(root)
                 .env("STORELAB_STORE", home.path().join("results.db"))
                 .args(["run", &target, "--find-rate", condition, "--seed", seed, "--json"])
@@ -74,7 +73,7 @@ impl Knee {
     fn of(record: &Value) -> Result<Self> {
         let search = &record["search"];
         Ok(Self {
-            rate: search["found"].as_f64().context("no load kept the condition")?,
+            rate: search["knee"].as_f64().or(search["found"].as_f64()).context("no load kept the condition")?,
             interval: search["interval"][0].as_f64().zip(search["interval"][1].as_f64()),
             confirmed: search["confirmed"] == true,
             milliseconds_at_share: record["total"]["latency_us"]["p99"].as_f64().context("no p99")? / 1e3,

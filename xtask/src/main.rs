@@ -7,10 +7,10 @@ mod stores;
 mod test;
 mod tidy;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
@@ -31,11 +31,11 @@ fn main() -> Result<ExitCode> {
         return Ok(usage());
     };
     match (command.as_str(), rest) {
-        ("bench-stores", [program]) => stores::run(root()?, Path::new(program)),
-        ("squeeze", [program]) => squeeze::run(Path::new(program), None),
-        ("squeeze", [program, flag, tries]) if flag == "--tries" => squeeze::run(Path::new(program), Some(tries)),
-        ("calibrate", [program, options @ ..]) => calibrate::run(root()?, Path::new(program), options),
-        ("knees", [program]) => knees::run(root()?, Path::new(program)),
+        ("bench-stores", [program]) => stores::run(root()?, &built(program)?),
+        ("squeeze", [program]) => squeeze::run(built(program)?, None),
+        ("squeeze", [program, flag, tries]) if flag == "--tries" => squeeze::run(built(program)?, Some(tries)),
+        ("calibrate", [program, options @ ..]) => calibrate::run(root()?, built(program)?, options),
+        ("knees", [program]) => knees::run(root()?, &built(program)?),
         ("tidy", []) => tidy::run(root()?),
         ("test", rest) => test::run(root()?, rest),
         _ => Ok(usage()),
@@ -46,6 +46,15 @@ fn main() -> Result<ExitCode> {
 fn usage() -> ExitCode {
     eprintln!("{USAGE}");
     ExitCode::from(2)
+}
+
+/// Where the program that is to be measured lies, whatever folder it is then started from.
+fn built(program: &str) -> Result<PathBuf> {
+    let path = std::path::absolute(program).context("the program's path")?;
+    if !path.is_file() {
+        bail!("PROGRAM: there is no `{program}`; build it with `cargo build --release --package storelab`");
+    }
+    Ok(path)
 }
 
 /// The workspace's folder.

@@ -53,9 +53,9 @@ impl Squeeze {
 
 /// Makes the tries and says what came of them; fails where a squeezed run was valid or an undisturbed one was not.
 #[expect(clippy::print_stdout, reason = "it is what the command is for")]
-pub(crate) fn run(program: &Path, tries: Option<&str>) -> Result<ExitCode> {
+pub(crate) fn run(program: PathBuf, tries: Option<&str>) -> Result<ExitCode> {
     let tries = tries.map_or(Ok(TRIES_DEFAULT), str::parse).context("--tries wants a number")?;
-    let lab = Lab { program: std::path::absolute(program).context("the program's path")?, home: tempfile::tempdir()? };
+    let lab = Lab { program, home: tempfile::tempdir()? };
     let controller = Controller::find();
     let mut ways = vec![Squeeze::Stops, Squeeze::Company];
     match &controller {

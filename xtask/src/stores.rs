@@ -28,11 +28,10 @@ const REPORT: &str = "docs/reports/stores.html";
 /// Runs all and writes the report. `storelab` is the program, built for release.
 #[expect(clippy::print_stderr, reason = "it takes minutes, and says where it is")]
 pub(crate) fn run(root: &Path, storelab: &Path) -> Result<ExitCode> {
-    let storelab = std::path::absolute(storelab).context("the program's path")?;
     let results = tempfile::tempdir().context("a folder for the results")?;
     let store = results.path().join("results.db");
     let command = || {
-        let mut command = Command::new(&storelab);
+        let mut command = Command::new(storelab);
         command.current_dir(root).env("STORELAB_STORE", &store);
         command
     };

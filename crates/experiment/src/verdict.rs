@@ -52,15 +52,20 @@ impl Evidence<'_> {
     }
 }
 
+/// Share of its processors past which the generator has nothing left for an operation that comes at a bad time, in percent.
+pub(crate) const CPU_PERCENT_MAX: f64 = 95.0;
+/// Send lateness, p99, past which the load was not the planned one, in microseconds: what a disk takes, and longer than any
+/// store that is measured by its latency.
+pub(crate) const LATENESS_US_MAX: f64 = 10_000.0;
+
 /// Every check, in the order in which they are shown: the generator, the load, the host.
 static CHECKS: &[Check] = &[
     Check {
         name: "generator_cpu",
         unit: "%",
-        // Past four fifths a queue at the generator is as long as five operations take (M/M/1), past nineteen twentieths
-        // there is nothing left for one that comes at a bad time.
+        // Past four fifths a queue at the generator is as long as five operations take (M/M/1).
         doubtful_limit: Some(80.0),
-        limit: Some(95.0),
+        limit: Some(CPU_PERCENT_MAX),
         remedy: "lower the load, or give it more processors",
         measure: generator::cpu,
     },
@@ -85,10 +90,9 @@ static CHECKS: &[Check] = &[
     Check {
         name: "send_lateness",
         unit: "us",
-        // A millisecond is a round trip in a data centre; ten are what a disk takes, and longer than any store that is
-        // measured by its latency.
+        // A millisecond is a round trip in a data centre.
         doubtful_limit: Some(1_000.0),
-        limit: Some(10_000.0),
+        limit: Some(LATENESS_US_MAX),
         remedy: "free the host's processors, or lower the rate",
         measure: generator::lateness,
     },

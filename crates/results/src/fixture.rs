@@ -397,6 +397,7 @@ fn search() -> SearchRecord {
             point(Stage::Confirmation, 2_828.0, 6_000.0),
         ],
         found: Some(2_828.0),
+        knee: Some(3_050.0),
         interval: Some([2_828.0, 4_000.0]),
         confirmed: true,
         share: Some(0.7),

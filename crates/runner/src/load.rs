@@ -126,6 +126,14 @@ impl Load {
         }
     }
 
+    /// When each phase ends, in seconds since the load's start; none from the first on that lasts as long as it takes.
+    pub fn ends_seconds(&self) -> impl Iterator<Item = Option<f64>> {
+        self.phases.iter().scan(Some(0.0), |end, phase| {
+            *end = end.zip(phase.duration()).map(|(end, duration)| end + duration.as_secs_f64());
+            Some(*end)
+        })
+    }
+
     /// An open load at a rate, with the usual bounds.
     pub fn open(sessions: NonZeroU32, rate: Rate, arrivals: Arrivals, limit: Limit) -> Self {
         let mut load = Self::closed(sessions, limit);
@@ -245,6 +253,16 @@ mod tests {
             let phase = Phase { mode, limit, ..Load::closed(NonZeroU32::MIN, limit).phases.remove(0) };
             assert_eq!((phase.arrivals(), phase.has_random_arrivals()), (expect, is_random), "{phase:?}");
         }
+    }
+
+    #[test]
+    fn phases_end_one_after_another_as_far_as_that_is_known() {
+        let mut load = Load::closed(NonZeroU32::MIN, Limit::Duration(Duration::from_secs(5)));
+        let timed = load.phases[0].clone();
+        load.phases.push(timed.clone());
+        load.phases.push(Phase { limit: Limit::Count(7), ..timed.clone() });
+        load.phases.push(timed);
+        assert_eq!(load.ends_seconds().collect::<Vec<_>>(), [Some(5.0), Some(10.0), None, None]);
     }
 
     #[test]

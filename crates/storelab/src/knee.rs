@@ -4,7 +4,7 @@ use experiment::{Dimension, ScalabilityRecord, SearchPoint, SearchRecord, Stage}
 
 use crate::terminal::{microseconds, table, table_text, thousands};
 
-/// `12,345/s (12,100–12,600) under p99 < 10ms`.
+/// `12,345/s (12,100–12,600) under p99 < 10ms, confirmed at 12,200/s`.
 pub(crate) fn line(search: &SearchRecord) -> String {
     let Some(found) = search.found else {
         return format!("none under {}", search.condition);
@@ -13,8 +13,14 @@ pub(crate) fn line(search: &SearchRecord) -> String {
         Some([low, high]) => format!("{}–{}", number(search.dimension, low), number(search.dimension, high)),
         None => "no upper end was found".to_owned(),
     };
-    let confirmed = if search.confirmed { "" } else { ", not confirmed" };
-    format!("{} ({interval}) under {}{confirmed}", amount(search.dimension, found), search.condition)
+    let knee = amount(search.dimension, search.knee.unwrap_or(found));
+    let found = amount(search.dimension, found);
+    let confirmed = match search.confirmed {
+        true if found == knee => String::new(),
+        true => format!(", confirmed at {found}"),
+        false => ", not confirmed".to_owned(),
+    };
+    format!("{knee} ({interval}) under {}{confirmed}", search.condition)
 }
 
 /// Every load that was tried, in its order, and what was noted.
@@ -101,19 +107,27 @@ mod tests {
             dimension: Dimension::Rate,
             condition: "p99 < 10ms".to_owned(),
             points: Vec::new(),
-            found: Some(12_345.0),
+            found: Some(12_200.0),
+            knee: Some(12_345.0),
             interval: Some([12_100.0, 12_600.0]),
             confirmed: true,
             share: None,
             notes: Vec::new(),
             scalability: None,
         };
-        let slow = SearchRecord { found: Some(4.25), interval: Some([4.2, 4.4]), confirmed: false, ..search.clone() };
-        let open = SearchRecord { dimension: Dimension::Sessions, found: Some(64.0), interval: None, ..search.clone() };
-        let none = SearchRecord { found: None, interval: None, confirmed: false, ..search.clone() };
+        let slow = SearchRecord {
+            found: Some(4.25),
+            knee: Some(4.31),
+            interval: Some([4.2, 4.4]),
+            confirmed: false,
+            ..search.clone()
+        };
+        let (dimension, found) = (Dimension::Sessions, Some(64.0));
+        let open = SearchRecord { dimension, found, knee: None, interval: None, ..search.clone() };
+        let none = SearchRecord { found: None, knee: None, interval: None, confirmed: false, ..search.clone() };
         for (search, expect) in [
-            (search, "12,345/s (12,100–12,600) under p99 < 10ms"),
-            (slow, "4.2/s (4.2–4.4) under p99 < 10ms, not confirmed"),
+            (search, "12,345/s (12,100–12,600) under p99 < 10ms, confirmed at 12,200/s"),
+            (slow, "4.3/s (4.2–4.4) under p99 < 10ms, not confirmed"),
             (open, "64 sessions (no upper end was found) under p99 < 10ms"),
             (none, "none under p99 < 10ms"),
         ] {

@@ -81,15 +81,7 @@ pub(crate) struct Lines {
 
 impl Lines {
     fn expect(&mut self, load: &Load) {
-        let mut end = Some(0.0);
-        self.phases = load
-            .phases
-            .iter()
-            .map(|phase| {
-                end = end.zip(phase.duration()).map(|(end, duration)| end + duration.as_secs_f64());
-                (phase.name.clone(), end)
-            })
-            .collect();
+        self.phases = load.phases.iter().map(|phase| phase.name.clone()).zip(load.ends_seconds()).collect();
     }
 
     fn tell(&mut self, event: &Event<'_>) {

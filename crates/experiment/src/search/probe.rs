@@ -25,6 +25,7 @@ use crate::record::{GeneratorRecord, Record, ThresholdRecord};
 use crate::run::{Connected, Event};
 use crate::threshold::{Condition, Evidence, Names, Seconds, Threshold};
 use crate::units::Span;
+use crate::verdict::{CPU_PERCENT_MAX, LATENESS_US_MAX};
 
 /// What is not recorded at the start of a try, as a share of it: connections warm up and queues fill.
 const WARM_UP_SHARE: f64 = 0.2;
@@ -40,12 +41,8 @@ const SETTLE_POLL: Duration = Duration::from_millis(50);
 const SETTLE_OPERATIONS: u64 = 16;
 /// It has when their median is at most so many times that of the least load.
 const SETTLE_FACTOR: f64 = 2.0;
-/// Send lateness, p99, above which the load was not the planned one, as the verdict on a run has it.
-const LATENESS_US_MAX: f64 = 10_000.0;
 /// Where the condition fails and sends were late by this share of the latency, p99 each, it is the generator that failed it.
 const LATENESS_SHARE_MAX: f64 = 0.5;
-/// Share of its processors above which the generator, not the store, may be what was measured, as the verdict has it.
-const CPU_SHARE_MAX: f64 = 0.95;
 
 /// What is searched for, all names resolved.
 #[derive(Debug, Clone)]
@@ -118,6 +115,7 @@ impl Sought {
             dimension: self.find.dimension,
             condition: self.find.under.clone(),
             found: knee.found,
+            knee: knee.at,
             interval: knee.interval,
             confirmed: knee.confirmed,
             share: self.find.share,
@@ -302,7 +300,7 @@ fn excess(judged: &ThresholdRecord) -> Option<f64> {
 fn doubt(generator: &GeneratorRecord, latency_us_p99: f64, kept: bool, embedded: bool) -> Option<String> {
     let late_us = generator.lateness_us.p99;
     // What an embedded store works is the generator's work.
-    if !embedded && generator.cpu_share > CPU_SHARE_MAX {
+    if !embedded && generator.cpu_share * 100.0 > CPU_PERCENT_MAX {
         return Some(format!("the generator used {:.0} % of its processors", generator.cpu_share * 100.0));
     }
     let failed_it = !kept && !embedded && late_us > LATENESS_SHARE_MAX * latency_us_p99;

@@ -11,8 +11,12 @@ pub struct SearchRecord {
     pub condition: String,
     /// Every load that was tried, in the order in which it was.
     pub points: Vec<SearchPoint>,
-    /// The greatest load that keeps the condition; none where not even the least one did.
+    /// The greatest load that was seen to keep the condition; none where not even the least one did.
     pub found: Option<f64>,
+    /// The knee, where the condition is just kept: of all tries, whereas what was found had to hold by itself and so lies
+    /// below it on average. None where no load broke the condition.
+    #[serde(default)]
+    pub knee: Option<f64>,
     /// The knee lies between these two.
     pub interval: Option<[f64; 2]>,
     /// Whether a longer run at what was found kept the condition too.

@@ -85,9 +85,11 @@ pub(crate) struct Answer {
 /// What is known at the end.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Knee {
-    /// The greatest load that keeps the condition.
+    /// The greatest load that was seen to keep the condition.
     pub(crate) found: Option<f64>,
-    /// The knee lies between these.
+    /// Where the condition is just kept, of all that was tried; none where nothing broke it.
+    pub(crate) at: Option<f64>,
+    /// It lies between these.
     pub(crate) interval: Option<[f64; 2]>,
     /// Whether a confirmation at `found` kept the condition.
     pub(crate) confirmed: bool,
@@ -216,13 +218,21 @@ impl Search {
         let (kept, not_kept) = self.ends();
         let found = self.confirmed.or(kept.map(|tried| tried.load));
         let lid = not_kept.map(|tried| tried.load);
-        let bracket = found.zip(lid).filter(|(found, lid)| lid > found).map(|(found, lid)| [found, lid]);
-        let line = || {
-            let Crossing { low, high, .. } = self.crossing()?;
+        let bracket = found.zip(lid).filter(|(found, lid)| lid > found);
+        let line = |found: f64| {
+            let Crossing { at, low, high } = self.crossing()?;
             let is_narrow = high - low <= INTERVAL_MAX.ln();
-            is_narrow.then(|| found.map(|found| [low.exp().min(found), high.exp().max(found)]))?
+            // Of whole numbers the last that keeps the condition was found itself.
+            let at = if self.bounds.whole { found } else { at.exp() };
+            is_narrow.then(|| (at, [low.exp().min(found), high.exp().max(found)]))
         };
-        Knee { found, interval: bracket.map(|bracket| line().unwrap_or(bracket)), confirmed: self.confirmed.is_some() }
+        let known = bracket.map(|(found, lid)| line(found).unwrap_or((found, [found, lid])));
+        Knee {
+            found,
+            at: known.map(|(at, _)| at),
+            interval: known.map(|(_, interval)| interval),
+            confirmed: self.confirmed.is_some(),
+        }
     }
 
     /// What the search could not do, in words; `unit` follows a load.

@@ -52,21 +52,18 @@ fn in_words(search: &SearchRecord) -> String {
     let Some(found) = search.found else {
         return "Not even the least load that was tried keeps the condition.".to_owned();
     };
-    let mut said = format!("The knee is at {}", text(found));
+    let mut said = format!("The knee is at {}", text(search.knee.unwrap_or(found)));
     match search.interval {
         Some([from, to]) if to > from => push!(said, ": it lies between {} and {}", text(from), text(to)),
         Some(_) => {}
         None => said.push_str(" or beyond: no load that was tried broke the condition"),
     }
-    said.push_str(if search.confirmed {
-        ". A longer run there kept the condition too."
-    } else {
-        ". No longer run has confirmed it."
-    });
+    push!(said, ". {} kept the condition", text(found));
+    said.push_str(if search.confirmed { " in a longer run too." } else { ", but in no longer run." });
     if let Some(share) = search.share {
         push!(
             said,
-            " The figures of this page are of a run at {} of it, {}.",
+            " The figures of this page are of a run at {} of that, {}.",
             Unit::Percent.tick(share * 100.0),
             text(found * share)
         );

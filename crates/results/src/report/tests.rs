@@ -129,8 +129,8 @@ fn a_search_is_drawn_with_its_limit_and_its_interval() {
     let page = html_of(&run.record, &run.series, &run.histograms);
     for text in [
         "The greatest rate that keeps <code>p99(read) &lt; 10ms</code>",
-        "The knee is at 2,828/s: it lies between 2,828/s and 4,000/s. A longer run there kept the condition too.",
-        "at 70 % of it, 1,980/s",
+        "The knee is at 3,050/s: it lies between 2,828/s and 4,000/s. 2,828/s kept the condition in a longer run too.",
+        "at 70 % of that, 1,980/s",
         "data-name=\"limit 10 ms\"",
         "class=\"band interval\"",
         "✗ broke",
@@ -141,7 +141,7 @@ fn a_search_is_drawn_with_its_limit_and_its_interval() {
     let search = run.record.search.as_mut().expect("the fixture has one");
     search.dimension = Dimension::Sessions;
     search.interval = Some([24.0, 32.0]);
-    search.found = Some(24.0);
+    (search.found, search.knee) = (Some(24.0), Some(24.0));
     let law = search.scalability.expect("it has one");
     let loads = [1.0_f64, 2.0, 4.0, 8.0, 16.0, 24.0, 32.0, 64.0];
     let first = search.points[0].clone();
@@ -170,7 +170,7 @@ fn a_search_is_drawn_with_its_limit_and_its_interval() {
         assert!(!page.contains(nothing), "{nothing}");
     }
     let search = run.record.search.as_mut().expect("the fixture has one");
-    (search.found, search.interval) = (None, None);
+    (search.found, search.knee, search.interval) = (None, None, None);
     search.points.clear();
     assert!(html_of(&run.record, &run.series, &run.histograms).contains("Not even the least load"));
 }

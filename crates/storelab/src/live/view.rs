@@ -157,20 +157,15 @@ pub(super) struct Entry {
 impl View {
     /// Learns the phases of the load that is coming.
     pub(super) fn expect(&mut self, load: &Load) {
-        let mut end = Some(0.0);
-        self.phases = load
-            .phases
-            .iter()
-            .map(|phase| {
-                end = end.zip(phase.duration()).map(|(end, duration)| end + duration.as_secs_f64());
-                PhaseView {
-                    name: plain(&phase.name).into_owned(),
-                    is_recorded: phase.recorded,
-                    mode: phase.mode,
-                    limit: phase.limit,
-                    end_seconds: end,
-                    ended: 0,
-                }
+        let phases = load.phases.iter().zip(load.ends_seconds());
+        self.phases = phases
+            .map(|(phase, end_seconds)| PhaseView {
+                name: plain(&phase.name).into_owned(),
+                is_recorded: phase.recorded,
+                mode: phase.mode,
+                limit: phase.limit,
+                end_seconds,
+                ended: 0,
             })
             .collect();
         self.phase = 0;

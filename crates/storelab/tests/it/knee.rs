@@ -64,11 +64,11 @@ fn the_formula_is_what_a_simulated_queue_does() {
     }
 }
 
-/// The p99 of seconds scatters by a tenth near saturation, and what else the host does makes it longer: one search in four is
-/// further off than 5 %, and five in a row are not.
+/// The p99 of seconds scatters by a tenth near saturation, and what else the host does makes it longer: a search may be further
+/// off than 5 %, and three in a row are not.
 #[test]
 fn the_knee_of_a_queue_is_where_theory_puts_it() {
-    const TRIES: usize = 5;
+    const TRIES: usize = 3;
     let known = known_knee(QUANTILE, LIMIT_SECONDS, SERVICE_SECONDS);
     assert!((1_400.0..1_480.0).contains(&known), "{known}");
     let mut told = Vec::new();
@@ -90,12 +90,13 @@ fn the_knee_of_a_queue_is_where_theory_puts_it() {
         let offered = record["accounting"]["scheduled"].as_f64().expect("a count");
         // Half of what was found, for a second, as a Poisson process.
         assert!((offered / (found / 2.0) - 1.0).abs() < 0.2, "{offered} of {found}");
-        if search["confirmed"] == Value::Bool(true) && (found / known - 1.0).abs() <= 0.05 {
+        let knee = search["knee"].as_f64().unwrap_or_default();
+        if search["confirmed"] == Value::Bool(true) && (knee / known - 1.0).abs() <= 0.05 {
             return;
         }
-        told.push((found, search["interval"].clone(), search["notes"].clone()));
+        told.push((knee, search["interval"].clone(), search["notes"].clone()));
     }
-    panic!("(found, interval, notes), {known} being exact: {told:?}");
+    panic!("(knee, interval, notes), {known} being exact: {told:?}");
 }
 
 #[test]
