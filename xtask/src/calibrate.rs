@@ -1,9 +1,10 @@
 //! `cargo xtask calibrate PROGRAM`: shows how often comparisons are wrong: identical pairs that are called different, and
 //! pairs of which one is 5 % slower that are not called so. It knows the program by its command line alone.
 //!
-//! Each round makes three runs in changing order: two of a target as it is, one of the target made 5 % slower. The target
-//! is the `null` store with a service time, whose delay is then 5 % longer, or a throw-away PostgreSQL behind a proxy on
-//! loopback that holds answers back. Rounds that were made are kept where `--home` says, and not made again.
+//! Each round makes runs in changing order: one of a target as it is, another of the same, or one of the target made 5 %
+//! slower: its delay is longer by 5 % of the mean latency that was measured before. The target is the `null` store with
+//! service times that are spread as those of servers are, drawn anew for each run, or a throw-away PostgreSQL behind a proxy
+//! on loopback that holds answers back. Rounds that were made are kept where `--home` says, and not made again.
 
 mod proxy;
 mod tally;
@@ -23,8 +24,8 @@ use tally::Round;
 /// How much slower the slower target is.
 const SLOWER: f64 = 0.05;
 
-/// Service time of the virtual store, in microseconds: a fast server's on a network.
-const NULL_LATENCY_US: f64 = 500.0;
+/// Mean service time of the virtual store, in microseconds: a server's that looks something up, on a network.
+const NULL_LATENCY_US: f64 = 2_000.0;
 
 /// By how much the proxy holds back answers of PostgreSQL: far more than its own unsteadiness.
 const PROXY_DELAY: Duration = Duration::from_millis(2);
@@ -41,8 +42,13 @@ const PAIRS_MAX: u32 = 5_000;
 /// What the command takes.
 #[derive(Debug, PartialEq)]
 struct Options {
+    /// Pairs of identical runs, and how long each run is.
     pairs: u32,
     seconds: u32,
+    /// Pairs of which one is slower, and how long each run is.
+    slower: u32,
+    slower_seconds: u32,
+    /// Rounds of both against PostgreSQL.
     postgres: u32,
     out: PathBuf,
     home: Option<PathBuf>,
@@ -53,6 +59,8 @@ impl Options {
         let mut options = Self {
             pairs: 200,
             seconds: 10,
+            slower: 100,
+            slower_seconds: 10,
             postgres: 10,
             out: PathBuf::from("docs/statistics/calibration.json"),
             home: None,
@@ -64,10 +72,14 @@ impl Options {
             match flag.as_str() {
                 "--pairs" => options.pairs = number()?,
                 "--seconds" => options.seconds = number()?.max(4),
+                "--slower" => options.slower = number()?,
+                "--slower-seconds" => options.slower_seconds = number()?.max(4),
                 "--postgres" => options.postgres = number()?,
                 "--out" => options.out = PathBuf::from(value),
                 "--home" => options.home = Some(PathBuf::from(value)),
-                _ => bail!("there is no `{flag}`: there are --pairs, --seconds, --postgres, --out and --home"),
+                _ => bail!(
+                    "there is no `{flag}`: there are --pairs, --seconds, --slower, --slower-seconds, --postgres, --out and --home"
+                ),
             }
         }
         Ok(options)
@@ -80,18 +92,21 @@ pub(crate) fn run(root: &Path, program: PathBuf, arguments: &[String]) -> Result
     let temporary = tempfile::tempdir().context("a folder for the results")?;
     let home = std::path::absolute(options.home.as_deref().unwrap_or(temporary.path())).context("the folder's path")?;
     fs::create_dir_all(&home).context("the folder for the results")?;
-    let lab = Lab { program, home, seconds: options.seconds };
+    let lab = Lab { program, home };
+    let [pairs, slower] = [
+        Series { name: "null", rounds: options.pairs, seconds: options.seconds, against: &["second"] },
+        Series { name: "null-slower", rounds: options.slower, seconds: options.slower_seconds, against: &["slower"] },
+    ];
     let mut subjects = Vec::new();
-    if options.pairs > 0 {
-        let [same, slower] = [1.0, 1.0 + SLOWER].map(|factor| format!("null:?latency={}us", NULL_LATENCY_US * factor));
-        subjects.push(lab.subject("null", [&same, &slower], options.pairs)?);
+    for series in [pairs, slower].into_iter().filter(|series| series.rounds > 0) {
+        subjects.push(lab.null(series)?);
     }
     if options.postgres > 0 {
-        subjects.push(lab.postgres(options.postgres)?);
+        let series = Series { name: "postgres", rounds: options.postgres, against: &["second", "slower"], ..slower };
+        subjects.push(lab.postgres(series)?);
     }
     let document = json!({
         "schema": "storelab.error-rates/1",
-        "seconds": options.seconds,
         "slower": SLOWER,
         "sessions": 4,
         "calibration_pairs": CALIBRATION_PAIRS,
@@ -104,11 +119,21 @@ pub(crate) fn run(root: &Path, program: PathBuf, arguments: &[String]) -> Result
     Ok(ExitCode::SUCCESS)
 }
 
+/// Rounds of one kind.
+#[derive(Clone, Copy)]
+struct Series {
+    name: &'static str,
+    rounds: u32,
+    /// How long each run is.
+    seconds: u32,
+    /// What a run of the target is held against: a `second` one of the same, one of the `slower`.
+    against: &'static [&'static str],
+}
+
 /// The program with a home of its own.
 struct Lab {
     program: PathBuf,
     home: PathBuf,
-    seconds: u32,
 }
 
 impl Lab {
@@ -133,21 +158,26 @@ impl Lab {
     }
 
     /// All rounds of a target and its slower twin, as a table and as JSON.
-    fn subject(&self, name: &str, targets: [&str; 2], rounds: u32) -> Result<Value> {
+    fn subject(&self, series: Series, targets: [&str; 2]) -> Result<Value> {
+        let Series { name, rounds, seconds, .. } = series;
         let kept = self.home.join(format!("rounds-{name}.jsonl"));
         let mut made: Vec<Round> = match fs::read_to_string(&kept) {
             Ok(text) => text.lines().map(Round::parse).collect::<Result<_>>()?,
             Err(_) => Vec::new(),
         };
-        if made.is_empty() {
+        // Noise is kept by the kind of store, as comparisons ask for it.
+        let store = targets[0].split(':').next().unwrap_or_default();
+        let measured = self.home.join(format!("noise-{store}"));
+        if !measured.exists() {
             tell(&format!("{name}: the noise, by {CALIBRATION_PAIRS} pairs"));
-            let [pairs, duration] = [CALIBRATION_PAIRS.to_string(), format!("{}s", self.seconds)];
+            let [pairs, duration] = [CALIBRATION_PAIRS.to_string(), format!("{seconds}s")];
             let arguments =
                 [&["calibrate", targets[0], "--pairs", &pairs, "--for", &duration, "--quiet"], LOAD].concat();
             self.output(&arguments, &[0, 4])?;
+            fs::write(&measured, "").context("a mark in the folder")?;
         }
         for number in made.len() as u32..rounds {
-            let round = self.round(targets, number)?;
+            let round = self.round(series, targets, number)?;
             let mut file = OpenOptions::new().create(true).append(true).open(&kept).context("the rounds")?;
             writeln!(file, "{}", round.to_json()).context("the rounds")?;
             tell(&format!("{name} {} of {rounds}: {}", number + 1, round.in_short()));
@@ -155,17 +185,23 @@ impl Lab {
         }
         let table = tally::table(&made[..made.len().min(rounds as usize)]);
         tell(&format!("\n{name}\n{}", tally::text(&table)));
-        Ok(json!({ "name": name, "rounds": made.len(), "metrics": table }))
+        Ok(json!({ "name": name, "rounds": rounds, "seconds": seconds, "metrics": table }))
     }
 
-    /// Two runs that are alike and one that is slower, in an order that changes from round to round.
-    fn round(&self, targets: [&str; 2], number: u32) -> Result<Round> {
-        let mut order = [("first", targets[0]), ("second", targets[0]), ("slower", targets[1])];
-        order.rotate_left(number as usize % 3);
+    /// A run, and those that it is held against, in an order that changes from round to round.
+    fn round(&self, series: Series, targets: [&str; 2], number: u32) -> Result<Round> {
+        let mut order: Vec<&str> = ["first"].iter().chain(series.against).copied().collect();
+        let count = order.len();
+        order.rotate_left(number as usize % count);
         let mut runs = std::collections::BTreeMap::new();
-        for (role, target) in order {
-            let [seed, duration] = [number.to_string(), format!("{}s", self.seconds)];
-            let arguments = [&["run", target, "--json", "--quiet", "--seed", &seed, "--for", &duration], LOAD].concat();
+        for (place, role) in order.into_iter().enumerate() {
+            let target = if role == "slower" { targets[1] } else { targets[0] };
+            let [seed, duration] = [number.to_string(), format!("{}s", series.seconds)];
+            // Two runs with the same service times would be more alike than two of a real server ever are.
+            let draw = number as usize * count + place + 1;
+            let target = if target.starts_with("null:") { format!("{target}&seed={draw}") } else { target.to_owned() };
+            let arguments =
+                [&["run", &target, "--json", "--quiet", "--seed", &seed, "--for", &duration], LOAD].concat();
             // 4: an invalid run is compared all the same; what comes of such runs is what is asked here.
             let record: Value = serde_json::from_str(&self.output(&arguments, &[0, 4])?).context("the record")?;
             runs.insert(role, record["id"].as_str().context("the run's id")?.to_owned());
@@ -175,26 +211,43 @@ impl Lab {
             serde_json::from_str(&self.output(&arguments, &[0])?).context("the comparison")
         };
         let by_default: &[&str] = &["--noise", "1%"];
-        Round::of([
-            &compared("second", by_default)?,
-            &compared("second", &[])?,
-            &compared("slower", by_default)?,
-            &compared("slower", &[])?,
-        ])
+        let mut comparisons = Vec::new();
+        for side in series.against {
+            let [by_default_name, calibrated_name] = match *side {
+                "slower" => ["slower", "slower_calibrated"],
+                _ => ["same", "same_calibrated"],
+            };
+            comparisons.push((by_default_name, compared(side, by_default)?));
+            comparisons.push((calibrated_name, compared(side, &[])?));
+        }
+        Round::of(&comparisons)
+    }
+
+    /// The mean latency of a target, in microseconds.
+    fn mean_us(&self, target: &str) -> Result<f64> {
+        let probe = [&["run", target, "--json", "--quiet", "--for", "4s"], LOAD].concat();
+        let record: Value = serde_json::from_str(&self.output(&probe, &[0, 4])?).context("the record")?;
+        record["total"]["service_time_us"]["mean"].as_f64().context("the mean")
+    }
+
+    /// The rounds against a virtual store.
+    fn null(&self, series: Series) -> Result<Value> {
+        let target = |mean_us: f64| format!("null:?latency={mean_us:.1}us&distribution=lognormal");
+        let same = target(NULL_LATENCY_US);
+        let slower = target(NULL_LATENCY_US + self.mean_us(&same)? * SLOWER);
+        self.subject(series, [&same, &slower])
     }
 
     /// The same against a throw-away PostgreSQL.
-    fn postgres(&self, rounds: u32) -> Result<Value> {
+    fn postgres(&self, series: Series) -> Result<Value> {
         let server = Postgres::start(self)?;
         let load = ["load", &server.url, "--workload", "ycsb:c", "--set", "records=1000"];
         self.output(&load, &[0])?;
         let same = Proxy::start(server.port()?, PROXY_DELAY)?;
         let through_same = server.through(same.port())?;
-        let probe = [&["run", &through_same, "--json", "--quiet", "--for", "4s"], LOAD].concat();
-        let record: Value = serde_json::from_str(&self.output(&probe, &[0, 4])?).context("the record")?;
-        let mean_us = record["total"]["service_time_us"]["mean"].as_f64().context("the mean")?;
+        let mean_us = self.mean_us(&through_same)?;
         let slower = Proxy::start(server.port()?, PROXY_DELAY + Duration::from_secs_f64(mean_us * SLOWER / 1e6))?;
-        self.subject("postgres", [&through_same, &server.through(slower.port())?], rounds)
+        self.subject(series, [&through_same, &server.through(slower.port())?])
     }
 }
 

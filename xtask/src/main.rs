@@ -16,7 +16,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
   bench-stores PROGRAM
                    run YCSB B on every store that can be started here, and write the example report
-  calibrate PROGRAM [--pairs N] [--seconds S] [--postgres N] [--out FILE] [--home FOLDER]
+  calibrate PROGRAM [--pairs N] [--seconds S] [--slower N] [--slower-seconds S] [--postgres N] [--out FILE] [--home FOLDER]
                    count how often comparisons of identical and of slower runs are wrong
   knees PROGRAM    search for the knee of PostgreSQL and of Redis, twice each, and say how far the two are apart
   squeeze PROGRAM [--tries 20]

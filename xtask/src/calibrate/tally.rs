@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
-/// The four comparisons of a round.
+/// The comparisons that a round may have: by the usual noise, and by that which was measured.
 const COMPARISONS: [&str; 4] = ["same", "same_calibrated", "slower", "slower_calibrated"];
 
 /// The row for a pair of which any headline metric was called.
@@ -16,10 +16,10 @@ const ANY: &str = "any headline";
 pub(super) struct Round(Map<String, Value>);
 
 impl Round {
-    /// From the comparisons of identical runs (by the usual noise, by that which was measured), and of a slower one.
-    pub(super) fn of(comparisons: [&Value; 4]) -> Result<Self> {
+    /// From comparisons under their names.
+    pub(super) fn of(comparisons: &[(&str, Value)]) -> Result<Self> {
         let mut round = Map::new();
-        for (name, comparison) in COMPARISONS.into_iter().zip(comparisons) {
+        for (name, comparison) in comparisons {
             let metrics = comparison["metrics"].as_array().context("the comparison's metrics")?;
             let headlines = metrics.iter().filter(|metric| metric["is_headline"] == true).map(|metric| {
                 let name = metric["metric"].as_str().context("a metric's name")?;
@@ -27,7 +27,7 @@ impl Round {
                     .map(|field| (field.to_owned(), metric[field].clone()));
                 Ok((name.to_owned(), Value::Object(known.into_iter().collect())))
             });
-            round.insert(name.to_owned(), Value::Object(headlines.collect::<Result<_>>()?));
+            round.insert((*name).to_owned(), Value::Object(headlines.collect::<Result<_>>()?));
         }
         Ok(Self(round))
     }
@@ -48,7 +48,9 @@ impl Round {
             let found: Vec<_> = found.map(|(metric, word)| format!("{metric} {word}")).collect();
             if found.is_empty() { "no change".to_owned() } else { found.join(", ") }
         };
-        format!("identical: {}; slower: {}", called("same"), called("slower"))
+        let sides = [("identical", "same"), ("slower", "slower")].into_iter();
+        let told = sides.filter(|(_, comparison)| self.0.contains_key(*comparison));
+        told.map(|(name, comparison)| format!("{name}: {}", called(comparison))).collect::<Vec<_>>().join("; ")
     }
 
     fn words(&self, comparison: &str) -> impl Iterator<Item = (&str, &str)> {
@@ -80,7 +82,7 @@ impl Share {
 pub(super) fn table(rounds: &[Round]) -> Value {
     let mut shares: BTreeMap<&str, BTreeMap<&str, Share>> = BTreeMap::new();
     for round in rounds {
-        for comparison in COMPARISONS {
+        for comparison in COMPARISONS.into_iter().filter(|comparison| round.0.contains_key(*comparison)) {
             let is_called = |word: &str| match comparison {
                 "slower" | "slower_calibrated" => word == "slower",
                 _ => word != "no_significant_change",
@@ -105,6 +107,9 @@ pub(super) fn text(table: &Value) -> String {
     for (metric, shares) in table.as_object().into_iter().flatten() {
         let cells = COMPARISONS.map(|name| {
             let share = &shares[name];
+            if share.is_null() {
+                return format!("{:>34}", "-");
+            }
             let percent = |value: &Value| value.as_f64().unwrap_or_default() * 100.0;
             let [low, high] = [percent(&share["interval"][0]), percent(&share["interval"][1])];
             let text = format!("{} of {} ({low:.1} to {high:.1} %)", share["count"], share["of"]);
@@ -164,7 +169,8 @@ mod tests {
         };
         let same = comparison(["no_significant_change", "faster"]);
         let slower = comparison(["slower", "faster"]);
-        let round = Round::of([&same, &same, &slower, &slower]).expect("comparisons");
+        let named = COMPARISONS.into_iter().zip([&same, &same, &slower, &slower].map(Value::clone));
+        let round = Round::of(&named.collect::<Vec<_>>()).expect("comparisons");
         let again = Round::parse(&round.to_json().to_string()).expect("reads");
         assert_eq!(again, round);
         let table = table(&[round, again]);
@@ -179,5 +185,8 @@ mod tests {
             assert_eq!(table[metric][comparison]["count"], expect, "{metric} {comparison}");
         }
         assert!(table.get("p90").is_none() && text(&table).lines().count() == 4, "{}", text(&table));
+        let pair = Round::of(&[("same", same)]).expect("a comparison");
+        assert_eq!(pair.in_short(), "identical: p99 faster");
+        assert!(super::table(&[pair])["mean"].get("slower").is_none());
     }
 }
