@@ -11,8 +11,9 @@ mod tally;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -143,6 +144,22 @@ impl Lab {
         command
     }
 
+    /// A process that runs the program with these arguments once its standard input ends, so at the latest when this
+    /// process does: a signal that ends this one does not reach its group.
+    fn watcher(&self, arguments: &[&str]) -> Result<Child> {
+        let program = self.command();
+        let mut watcher = Command::new("/bin/sh");
+        watcher.args(["-c", "read -r _; exec \"$0\" \"$@\""]).arg(program.get_program()).args(arguments);
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => watcher.env(name, value),
+                None => watcher.env_remove(name),
+            };
+        }
+        watcher.current_dir(&self.home).process_group(0).stdin(Stdio::piped()).stdout(Stdio::null());
+        watcher.spawn().context("a shell for what is to be done at the end")
+    }
+
     /// What the program writes; `fine` are exit codes that are no failure.
     fn output(&self, arguments: &[&str], fine: &[i32]) -> Result<String> {
         let ended = self.command().args(arguments).output().context("the program does not run")?;
@@ -251,17 +268,22 @@ impl Lab {
     }
 }
 
-/// A throw-away server that ends with this value.
-struct Postgres<'a> {
-    lab: &'a Lab,
+/// A throw-away server that ends with this value, or with this process, however that ends.
+struct Postgres {
     url: String,
+    /// Takes the server down once its input ends.
+    watcher: Child,
 }
 
-impl<'a> Postgres<'a> {
-    fn start(lab: &'a Lab) -> Result<Self> {
+impl Postgres {
+    fn start(lab: &Lab) -> Result<Self> {
+        // Before the server: what is watched for may happen at any time.
+        let watcher = lab.watcher(&["engines", "down", "postgres"])?;
+        let mut server = Self { url: String::new(), watcher };
         let written = lab.output(&["engines", "up", "postgres"], &[0])?;
         let url = written.split_whitespace().find(|word| word.starts_with("postgres")).context("the server's URL")?;
-        Ok(Self { lab, url: url.to_owned() })
+        url.clone_into(&mut server.url);
+        Ok(server)
     }
 
     fn port(&self) -> Result<u16> {
@@ -276,12 +298,11 @@ impl<'a> Postgres<'a> {
     }
 }
 
-impl Drop for Postgres<'_> {
+impl Drop for Postgres {
     fn drop(&mut self) {
-        // The server that stays is named, so that somebody can take it down.
-        if let Err(error) = self.lab.output(&["engines", "down", "postgres"], &[0]) {
-            tell(&format!("{error:#}"));
-        }
+        drop(self.watcher.stdin.take());
+        // What it could not do it says itself, so that somebody can take the server down.
+        let _ = self.watcher.wait();
     }
 }
 
