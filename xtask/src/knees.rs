@@ -10,6 +10,9 @@ use serde_json::Value;
 const STORES: &[(&str, &str)] = &[("postgres", "p99 < 10ms"), ("redis", "p99 < 5ms")];
 /// How far the second may be from the first.
 const DISTANCE_MAX: f64 = 0.10;
+/// Where servers keep their data: what is searched for is a store's knee, and a disk that other machines share answers a
+/// flush in 0.2 ms now and in 600 ms then.
+const MEMORY: &str = "/dev/shm";
 /// A mix that reads and writes, on data that fit into memory; independent users, and sessions enough for none to wait for one.
 const LOAD: &[&str] = &[
     "--workload",
@@ -41,6 +44,7 @@ pub(crate) fn run(root: &Path, storelab: &Path) -> Result<ExitCode> {
             let output = Command::new(storelab)
                 .current_dir(root)
                 .env("STORELAB_STORE", home.path().join("results.db"))
+                .envs(Path::new(MEMORY).is_dir().then_some(("TMPDIR", MEMORY)))
                 .args(["run", &target, "--find-rate", condition, "--seed", seed, "--json"])
                 .args(LOAD)
                 .output()

@@ -57,6 +57,9 @@ pub(crate) const CPU_PERCENT_MAX: f64 = 95.0;
 /// Send lateness, p99, past which the load was not the planned one, in microseconds: what a disk takes, and longer than any
 /// store that is measured by its latency.
 pub(crate) const LATENESS_US_MAX: f64 = 10_000.0;
+/// Share of the time that the generator may stand still, in percent: what stands still for a hundredth of the time owns the
+/// 99th percentile.
+pub(crate) const STOPPED_PERCENT_MAX: f64 = 1.0;
 
 /// Every check, in the order in which they are shown: the generator, the load, the host.
 static CHECKS: &[Check] = &[
@@ -82,8 +85,7 @@ static CHECKS: &[Check] = &[
         name: "generator_stopped",
         unit: "%",
         doubtful_limit: Some(0.1),
-        // What stands still for a hundredth of the time owns the 99th percentile.
-        limit: Some(1.0),
+        limit: Some(STOPPED_PERCENT_MAX),
         remedy: "run it without cpulimit, Ctrl-Z or a frozen container, on a machine that is not paused",
         measure: generator::stopped,
     },
@@ -134,8 +136,7 @@ static CHECKS: &[Check] = &[
         name: "throttled",
         unit: "%",
         doubtful_limit: Some(0.1),
-        // As for `generator_stopped`.
-        limit: Some(1.0),
+        limit: Some(STOPPED_PERCENT_MAX),
         remedy: "raise the processor limit of its control group (cpu.max), or run outside of it",
         measure: host::throttled,
     },

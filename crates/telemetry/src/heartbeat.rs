@@ -33,6 +33,14 @@ pub struct Stops {
     pub watched_seconds: f64,
 }
 
+impl Stops {
+    /// The share of the time it was watched that it was stopped, 0 to 1.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        if self.watched_seconds > 0.0 { self.seconds / self.watched_seconds } else { 0.0 }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     is_over: AtomicBool,

@@ -25,7 +25,7 @@ use crate::record::{GeneratorRecord, Record, ThresholdRecord};
 use crate::run::{Connected, Event};
 use crate::threshold::{Condition, Evidence, Names, Seconds, Threshold};
 use crate::units::Span;
-use crate::verdict::{CPU_PERCENT_MAX, LATENESS_US_MAX};
+use crate::verdict::{CPU_PERCENT_MAX, LATENESS_US_MAX, STOPPED_PERCENT_MAX};
 
 /// What is not recorded at the start of a try, as a share of it: connections warm up and queues fill.
 const WARM_UP_SHARE: f64 = 0.2;
@@ -203,7 +203,8 @@ impl Prober<'_> {
         record.generator = generator(&outcome, &beside, self.template.generator.harness_floor_us);
         let histograms = histograms(&outcome, names);
         let judged = condition.evaluate(&Evidence::of(&record, &histograms, &seconds));
-        Ok(Some(self.judge(tried, &record, &judged, &outcome)))
+        let stopped = beside.conditions().stops.map_or(0.0, |stops| stops.share());
+        Ok(Some(self.judge(tried, &record, &judged, stopped, &outcome)))
     }
 
     fn judge(
@@ -211,6 +212,7 @@ impl Prober<'_> {
         tried: Try,
         record: &Record,
         judged: &ThresholdRecord,
+        stopped: f64,
         outcome: &Outcome,
     ) -> (SearchPoint, Answer) {
         let accounting = record.accounting;
@@ -220,7 +222,7 @@ impl Prober<'_> {
         let kept = judged.passed && is_whole;
         let latency = record.total.latency_us;
         let embedded = self.connected.spec.driver.capabilities().has(Capability::Embedded);
-        let doubt = doubt(&record.generator, latency.p99, kept, embedded);
+        let doubt = doubt(&record.generator, stopped, latency.p99, kept, embedded);
         if let Some(doubt) = &doubt {
             self.remarks.push(format!("at {}: {doubt}", shown(tried.load) + self.sought.find.unit()));
         }
@@ -296,12 +298,16 @@ fn excess(judged: &ThresholdRecord) -> Option<f64> {
     usable.then(|| if (ratio > 1.0) == judged.passed { ratio.recip() } else { ratio })
 }
 
-/// Why a try says nothing about the store.
-fn doubt(generator: &GeneratorRecord, latency_us_p99: f64, kept: bool, embedded: bool) -> Option<String> {
+/// Why a try says nothing about the store; `stopped` is the share of its time that the generator stood still.
+fn doubt(generator: &GeneratorRecord, stopped: f64, latency_us_p99: f64, kept: bool, embedded: bool) -> Option<String> {
     let late_us = generator.lateness_us.p99;
     // What an embedded store works is the generator's work.
     if !embedded && generator.cpu_share * 100.0 > CPU_PERCENT_MAX {
         return Some(format!("the generator used {:.0} % of its processors", generator.cpu_share * 100.0));
+    }
+    // What kept its condition did so in spite of that.
+    if !kept && stopped * 100.0 > STOPPED_PERCENT_MAX {
+        return Some(format!("the generator stood still for {:.1} % of the time", stopped * 100.0));
     }
     let failed_it = !kept && !embedded && late_us > LATENESS_SHARE_MAX * latency_us_p99;
     (late_us > LATENESS_US_MAX || failed_it).then(|| format!("sends were late by {:.1} ms at p99", late_us / 1e3))
@@ -335,14 +341,17 @@ mod tests {
 
     #[test]
     fn what_the_generator_failed_is_doubted() {
-        let check = |cpu_share, p99, kept, embedded| {
+        let check_stopped = |stopped, cpu_share, p99, kept, embedded| {
             let lateness_us = Lateness { p50: 0.0, p99, max: p99 };
-            doubt(&GeneratorRecord { cpu_share, lateness_us, ..GeneratorRecord::default() }, 4_000.0, kept, embedded)
-                .is_some()
+            let generator = GeneratorRecord { cpu_share, lateness_us, ..GeneratorRecord::default() };
+            doubt(&generator, stopped, 4_000.0, kept, embedded).is_some()
         };
+        let check = |cpu_share, p99, kept, embedded| check_stopped(0.0, cpu_share, p99, kept, embedded);
         assert!(!check(0.5, 100.0, false, false));
         assert!(check(0.99, 100.0, true, false) && !check(0.99, 100.0, true, true), "the store's work is its own");
         assert!(check(0.5, 20_000.0, true, true), "not the planned load");
         assert!(check(0.5, 3_000.0, false, false) && !check(0.5, 3_000.0, true, false), "it failed the condition");
+        assert!(check_stopped(0.02, 0.5, 100.0, false, true) && !check_stopped(0.005, 0.5, 100.0, false, true));
+        assert!(!check_stopped(0.02, 0.5, 100.0, true, false), "it was kept all the same");
     }
 }

@@ -10,8 +10,8 @@
 //!    ([`stats::Crossing`]), or where there is no such line at the greatest load that kept the condition. One that fails
 //!    outvotes what was tried at that load before, and the search goes on below it.
 //!
-//! Where the generator could not do what was planned the point says nothing about the store: it is tried once more, and then
-//! the search ends there, with a note. No load is tried outside of the bounds, and no more than [`TRIES_MAX`] are.
+//! Where the generator could not do what was planned the point says nothing about the store: it is tried again, twice at most,
+//! and then the search ends there, with a note. No load is tried outside of the bounds, and no more than [`TRIES_MAX`] are.
 
 use stats::{Crossing, CrossingPoint};
 
@@ -26,6 +26,8 @@ const VOTES_MAX: u32 = 3;
 const NEAR: f64 = 0.15;
 /// Confirmations at most: a condition that fails so many longer runs, each below the one before, is kept by luck.
 const CONFIRMATIONS_MAX: u32 = 6;
+/// Times that a load is tried at most without the generator doing what was planned.
+const DOUBTS_MAX: u32 = 3;
 /// How the load grows, and shrinks, before the knee is bracketed.
 const GROWTH: f64 = 2.0;
 const SHRINKAGE: f64 = 4.0;
@@ -103,9 +105,9 @@ pub(crate) struct Search {
     tried: Vec<Tried>,
     curve: Vec<CrossingPoint>,
     tries: u32,
-    /// What is to be tried again because the generator did not do what was planned.
-    doubted: Option<Try>,
-    /// The least load at which it did not a second time.
+    /// What is to be tried again because the generator did not do what was planned, and how often it did not.
+    doubted: Option<(Try, u32)>,
+    /// The least load at which it did not as often as it may.
     bottleneck: Option<f64>,
     confirmations: u32,
     confirmed: Option<f64>,
@@ -161,8 +163,8 @@ impl Search {
         if self.is_over || self.confirmed.is_some() || self.tries >= TRIES_MAX {
             return None;
         }
-        if self.doubted.is_some() {
-            return self.doubted;
+        if let Some((doubted, _)) = self.doubted {
+            return Some(doubted);
         }
         if self.bottleneck.is_none()
             && self.confirmations < CONFIRMATIONS_MAX
@@ -178,8 +180,9 @@ impl Search {
     pub(crate) fn answer(&mut self, tried: Try, answer: Answer) {
         self.tries += 1;
         if !answer.valid {
-            if self.doubted.take().is_none() {
-                self.doubted = Some(tried);
+            let doubts = self.doubted.take().map_or(0, |(_, doubts)| doubts) + 1;
+            if doubts < DOUBTS_MAX {
+                self.doubted = Some((tried, doubts));
             } else {
                 self.bottleneck = Some(self.bottleneck.map_or(tried.load, |load| load.min(tried.load)));
                 self.is_over = tried.stage == Stage::Confirmation;
@@ -242,7 +245,7 @@ impl Search {
         let mut notes = Vec::new();
         if let Some(bottleneck) = self.bottleneck {
             notes.push(format!(
-                "at {} the generator was the bottleneck, not the store, so nothing beyond it was tried",
+                "at {} the generator or its host was the bottleneck, not the store, so nothing beyond it was tried",
                 load(bottleneck)
             ));
         }

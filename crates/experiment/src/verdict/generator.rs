@@ -51,7 +51,7 @@ pub(super) fn stopped(evidence: &Evidence<'_>) -> Found {
     let Some(stops) = evidence.conditions.stops.filter(|stops| stops.watched_seconds > 0.0) else {
         return Found::nothing("there was no thread to watch the generator");
     };
-    let percent = stops.seconds / stops.watched_seconds * 100.0;
+    let percent = stops.share() * 100.0;
     let detail = match stops.count {
         0 => "the generator never stood still".to_owned(),
         count => format!(
