@@ -11,14 +11,14 @@ mod tally;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use crate::lab::{Lab, Server};
 use proxy::Proxy;
 use tally::Round;
 
@@ -93,7 +93,7 @@ pub(crate) fn run(root: &Path, program: PathBuf, arguments: &[String]) -> Result
     let temporary = tempfile::tempdir().context("a folder for the results")?;
     let home = std::path::absolute(options.home.as_deref().unwrap_or(temporary.path())).context("the folder's path")?;
     fs::create_dir_all(&home).context("the folder for the results")?;
-    let lab = Lab { program, home };
+    let lab = Lab { program, home, temporary: std::env::temp_dir() };
     let [pairs, slower] = [
         Series { name: "null", rounds: options.pairs, seconds: options.seconds, against: &["second"] },
         Series { name: "null-slower", rounds: options.slower, seconds: options.slower_seconds, against: &["slower"] },
@@ -131,49 +131,7 @@ struct Series {
     against: &'static [&'static str],
 }
 
-/// The program with a home of its own.
-struct Lab {
-    program: PathBuf,
-    home: PathBuf,
-}
-
 impl Lab {
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        command.current_dir(&self.home).env("STORELAB_HOME", &self.home).env_remove("STORELAB_STORE");
-        command
-    }
-
-    /// A process that runs the program with these arguments once its standard input ends, so at the latest when this
-    /// process does: a signal that ends this one does not reach its group.
-    fn watcher(&self, arguments: &[&str]) -> Result<Child> {
-        let program = self.command();
-        let mut watcher = Command::new("/bin/sh");
-        watcher.args(["-c", "read -r _; exec \"$0\" \"$@\""]).arg(program.get_program()).args(arguments);
-        for (name, value) in program.get_envs() {
-            match value {
-                Some(value) => watcher.env(name, value),
-                None => watcher.env_remove(name),
-            };
-        }
-        watcher.current_dir(&self.home).process_group(0).stdin(Stdio::piped()).stdout(Stdio::null());
-        watcher.spawn().context("a shell for what is to be done at the end")
-    }
-
-    /// What the program writes; `fine` are exit codes that are no failure.
-    fn output(&self, arguments: &[&str], fine: &[i32]) -> Result<String> {
-        let ended = self.command().args(arguments).output().context("the program does not run")?;
-        if !ended.status.code().is_some_and(|code| fine.contains(&code)) {
-            bail!(
-                "storelab {} ended with {}: {}",
-                arguments.join(" "),
-                ended.status,
-                String::from_utf8_lossy(&ended.stderr)
-            );
-        }
-        Ok(String::from_utf8(ended.stdout)?)
-    }
-
     /// All rounds of a target and its slower twin, as a table and as JSON.
     fn subject(&self, series: Series, targets: [&str; 2]) -> Result<Value> {
         let Series { name, rounds, seconds, .. } = series;
@@ -257,7 +215,7 @@ impl Lab {
 
     /// The same against a throw-away PostgreSQL.
     fn postgres(&self, series: Series) -> Result<Value> {
-        let server = Postgres::start(self)?;
+        let server = Server::start(self, "postgres", None)?;
         let load = ["load", &server.url, "--workload", "ycsb:c", "--set", "records=1000"];
         self.output(&load, &[0])?;
         let same = Proxy::start(server.port()?, PROXY_DELAY)?;
@@ -265,44 +223,6 @@ impl Lab {
         let mean_us = self.mean_us(&through_same)?;
         let slower = Proxy::start(server.port()?, PROXY_DELAY + Duration::from_secs_f64(mean_us * SLOWER / 1e6))?;
         self.subject(series, [&through_same, &server.through(slower.port())?])
-    }
-}
-
-/// A throw-away server that ends with this value, or with this process, however that ends.
-struct Postgres {
-    url: String,
-    /// Takes the server down once its input ends.
-    watcher: Child,
-}
-
-impl Postgres {
-    fn start(lab: &Lab) -> Result<Self> {
-        // Before the server: what is watched for may happen at any time.
-        let watcher = lab.watcher(&["engines", "down", "postgres"])?;
-        let mut server = Self { url: String::new(), watcher };
-        let written = lab.output(&["engines", "up", "postgres"], &[0])?;
-        let url = written.split_whitespace().find(|word| word.starts_with("postgres")).context("the server's URL")?;
-        url.clone_into(&mut server.url);
-        Ok(server)
-    }
-
-    fn port(&self) -> Result<u16> {
-        let (_, after) = self.url.rsplit_once("127.0.0.1:").context("a server on loopback")?;
-        let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
-        digits.parse().context("the server's port")
-    }
-
-    /// The same database through another port.
-    fn through(&self, port: u16) -> Result<String> {
-        Ok(self.url.replace(&format!("127.0.0.1:{}", self.port()?), &format!("127.0.0.1:{port}")))
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        drop(self.watcher.stdin.take());
-        // What it could not do it says itself, so that somebody can take the server down.
-        let _ = self.watcher.wait();
     }
 }
 

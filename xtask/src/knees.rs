@@ -1,10 +1,12 @@
 //! `cargo xtask knees`: the knee of real stores, searched for twice each: the two must agree.
 
-use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+
+use crate::lab::{Lab, Server};
 
 /// The stores, with the condition of each: some times what it takes with nothing else to do.
 const STORES: &[(&str, &str)] = &[("postgres", "p99 < 10ms"), ("redis", "p99 < 5ms")];
@@ -24,31 +26,32 @@ const LOAD: &[&str] = &[
     "--arrivals",
     "poisson",
     "--for",
-    "5s",
+    "15s",
     "--then",
     "70%",
 ];
 
+/// The server's processor, and the generator's: what one takes from the other moves the knee.
+const PROCESSORS: [&str; 2] = ["0", "1"];
+
 /// Searches, and writes a table for docs/statistics to stdout. `storelab` is the program, built for release.
 #[expect(clippy::print_stdout, reason = "the table is its answer")]
 #[expect(clippy::print_stderr, reason = "it takes minutes, and says where it is")]
-pub(crate) fn run(root: &Path, storelab: &Path) -> Result<ExitCode> {
+pub(crate) fn run(storelab: PathBuf) -> Result<ExitCode> {
     let home = tempfile::tempdir().context("a folder for the results")?;
+    let memory = Path::new(MEMORY);
+    let temporary = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let lab = Lab { program: storelab, home: home.path().to_owned(), temporary };
     println!("| store | condition | first | second | apart | p99 at 70 % |\n|---|---|---|---|---|---|");
     let mut agree = true;
     for (store, condition) in STORES {
         let mut found = Vec::new();
         for seed in ["1", "2"] {
             eprintln!("{store}, seed {seed}");
-            let target = format!("local:{store}");
-            let output = Command::new(storelab)
-                .current_dir(root)
-                .env("STORELAB_STORE", home.path().join("results.db"))
-                .envs(Path::new(MEMORY).is_dir().then_some(("TMPDIR", MEMORY)))
-                .args(["run", &target, "--find-rate", condition, "--seed", seed, "--json"])
-                .args(LOAD)
-                .output()
-                .context("the program does not run")?;
+            let server = Server::start(&lab, store, Some(PROCESSORS[0]))?;
+            let mut search = lab.command(Some(PROCESSORS[1]));
+            search.args(["run", &server.url, "--find-rate", condition, "--seed", seed, "--json"]).args(LOAD);
+            let output = search.output().context("the program does not run")?;
             let record: Value = serde_json::from_slice(&output.stdout)
                 .with_context(|| format!("{store}: {}", String::from_utf8_lossy(&output.stderr)))?;
             found.push(Knee::of(&record).with_context(|| format!("{store}: {}", record["search"]["notes"]))?);

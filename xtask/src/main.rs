@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod knees;
+mod lab;
 mod squeeze;
 mod stores;
 mod test;
@@ -35,7 +36,7 @@ fn main() -> Result<ExitCode> {
         ("squeeze", [program]) => squeeze::run(built(program)?, None),
         ("squeeze", [program, flag, tries]) if flag == "--tries" => squeeze::run(built(program)?, Some(tries)),
         ("calibrate", [program, options @ ..]) => calibrate::run(root()?, built(program)?, options),
-        ("knees", [program]) => knees::run(root()?, &built(program)?),
+        ("knees", [program]) => knees::run(built(program)?),
         ("tidy", []) => tidy::run(root()?),
         ("test", rest) => test::run(root()?, rest),
         _ => Ok(usage()),

@@ -8,7 +8,8 @@
 //!    tried again where it was tried once. So one bad second of the host cannot put a lid on the search.
 //! 3. **Confirmation**, for longer, at the load where a line through the curve around the limit crosses it
 //!    ([`stats::Crossing`]), or where there is no such line at the greatest load that kept the condition. One that fails
-//!    outvotes what was tried at that load before, and the search goes on below it.
+//!    is made again, and the majority of three counts. Where that failed, it outvotes what was tried at that load before, and
+//!    the search goes on below it.
 //!
 //! Where the generator could not do what was planned the point says nothing about the store: it is tried again, twice at most,
 //! and then the search ends there, with a note. No load is tried outside of the bounds, and no more than [`TRIES_MAX`] are.
@@ -24,8 +25,8 @@ const VOTES_MAX: u32 = 3;
 /// A figure this near to its limit, as a share of it, may lie on its wrong side: p99 of some thousand operations of a queue
 /// near saturation scatters by a tenth (docs/statistics/knee.md).
 const NEAR: f64 = 0.15;
-/// Confirmations at most: a condition that fails so many longer runs, each below the one before, is kept by luck.
-const CONFIRMATIONS_MAX: u32 = 6;
+/// Loads at which a confirmation may fail: a condition that fails so many, each below the one before, is kept by luck.
+const REFUTATIONS_MAX: u32 = 6;
 /// Times that a load is tried at most without the generator doing what was planned.
 const DOUBTS_MAX: u32 = 3;
 /// How the load grows, and shrinks, before the knee is bracketed.
@@ -109,11 +110,21 @@ pub(crate) struct Search {
     doubted: Option<(Try, u32)>,
     /// The least load at which it did not as often as it may.
     bottleneck: Option<f64>,
-    confirmations: u32,
+    /// What longer runs at the load that is being confirmed have shown, where the first of them did not keep the condition.
+    contested: Option<Contested>,
+    refutations: u32,
     confirmed: Option<f64>,
     /// The load whose confirmation failed last, and so the least.
     refuted: Option<f64>,
     is_over: bool,
+}
+
+/// Longer runs at one load that do not agree, or not yet.
+#[derive(Debug, Clone, Copy)]
+struct Contested {
+    load: f64,
+    kept: u32,
+    not_kept: u32,
 }
 
 /// A load that was tried, not counting confirmations.
@@ -151,7 +162,8 @@ impl Search {
             tries: 0,
             doubted: None,
             bottleneck: None,
-            confirmations: 0,
+            contested: None,
+            refutations: 0,
             confirmed: None,
             refuted: None,
             is_over: false,
@@ -166,8 +178,11 @@ impl Search {
         if let Some((doubted, _)) = self.doubted {
             return Some(doubted);
         }
+        if let Some(Contested { load, .. }) = self.contested {
+            return Some(self.step(Stage::Confirmation, load));
+        }
         if self.bottleneck.is_none()
-            && self.confirmations < CONFIRMATIONS_MAX
+            && self.refutations < REFUTATIONS_MAX
             && let Some((stage, load)) = self.explore()
         {
             return Some(self.step(stage, load));
@@ -197,11 +212,19 @@ impl Search {
         }
         let mut votes = 1;
         if tried.stage == Stage::Confirmation {
-            self.confirmations += 1;
-            if answer.kept {
+            let mut contested = self.contested.take().unwrap_or(Contested { load: tried.load, kept: 0, not_kept: 0 });
+            *(if answer.kept { &mut contested.kept } else { &mut contested.not_kept }) += 1;
+            let majority = VOTES_MAX / 2 + 1;
+            // One that is kept at once needs no other: what led there are votes for it.
+            if contested.kept >= majority || contested.not_kept == 0 {
                 self.confirmed = Some(tried.load);
                 return;
             }
+            if contested.not_kept < majority {
+                self.contested = Some(contested);
+                return;
+            }
+            self.refutations += 1;
             self.refuted = Some(tried.load);
             votes = VOTES_MAX;
         }
@@ -314,7 +337,7 @@ impl Search {
 
     /// Where a longer run is to show that the condition is kept.
     fn to_confirm(&self) -> Option<f64> {
-        if self.confirmations >= CONFIRMATIONS_MAX {
+        if self.refutations >= REFUTATIONS_MAX {
             return None;
         }
         let (kept, not_kept) = self.ends();
@@ -328,9 +351,9 @@ impl Search {
     }
 
     /// The next load below one that did not keep the condition: by half of the precision, at least by one. After two
-    /// confirmations that failed by twice as much, and twice that, in case longer runs keep far less than short ones.
+    /// that failed confirmation by twice as much, and twice that, in case longer runs keep far less than short ones.
     fn below(&self, load: f64) -> f64 {
-        let steps = 1_u32 << self.confirmations.saturating_sub(2);
+        let steps = 1_u32 << self.refutations.saturating_sub(2);
         let below = self.whole(load / (1.0 + self.bounds.precision / 2.0).powi(steps.cast_signed()));
         if self.bounds.whole { below.min(load - 1.0) } else { below }
     }

@@ -211,12 +211,35 @@ fn confirmations_that_fail_step_down_and_end() {
         Answer { kept: answer.kept && tried.stage != Stage::Confirmation, ..answer }
     });
     let confirmations: Vec<_> = tries.iter().filter(|tried| tried.stage == Stage::Confirmation).collect();
-    assert_eq!(confirmations.len(), CONFIRMATIONS_MAX as usize);
-    assert!(confirmations.is_sorted_by(|one, next| next.load < one.load), "{confirmations:?}");
+    assert_eq!(confirmations.len(), 2 * REFUTATIONS_MAX as usize);
+    assert!(confirmations.chunks(2).all(|twice| twice[0] == twice[1]), "{confirmations:?}");
+    assert!(confirmations.chunks(2).is_sorted_by(|one, next| next[0].load < one[0].load), "{confirmations:?}");
     let Knee { found, confirmed, .. } = search.knee();
     let least = confirmations.last().expect("some").load;
     assert!(!confirmed && found.is_some_and(|found| found < least), "{found:?}");
     assert!(search.notes("/s").iter().any(|note| note.contains("did not keep the condition")));
+}
+
+#[test]
+fn one_bad_moment_does_not_refute_a_load() {
+    let server = Server::quiet(1_000.0);
+    for disturbed in 0..2 {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(0);
+        let mut confirmations = 0;
+        let (search, tries) = search(BOUNDS, |tried| {
+            let answer = server.answer(tried, &mut random);
+            confirmations += u32::from(tried.stage == Stage::Confirmation);
+            let is_disturbed = tried.stage == Stage::Confirmation && confirmations <= disturbed;
+            Answer {
+                kept: answer.kept && !is_disturbed,
+                excess: answer.excess.map(|excess| if is_disturbed { 30.0 } else { excess }),
+                ..answer
+            }
+        });
+        let last: Vec<_> = tries.iter().rev().take_while(|tried| tried.stage == Stage::Confirmation).collect();
+        assert_eq!(last.len(), if disturbed == 0 { 1 } else { 3 }, "{last:?}");
+        assert!(search.knee().confirmed && search.knee().found == Some(last[0].load) && search.notes("/s").is_empty());
+    }
 }
 
 /// A store with a cache or a log that fills only in longer runs.
