@@ -59,6 +59,7 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// `Config` for a URL that cannot work, `Unreachable` where nobody answers, `Rejected` where the server refuses
     /// (a wrong password, an unknown database): each with a hint. Never hangs: bounded by the target's connect time-out.
+    /// This and every later connection of the store goes only where the target's [`limits`](Target::limits) permit.
     fn connect<'a>(&'a self, target: &'a Target) -> LocalBoxFuture<'a, Result<Arc<dyn Store>>>;
 }
 

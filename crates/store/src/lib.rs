@@ -13,6 +13,7 @@ mod dataset;
 mod driver;
 mod error;
 mod operation;
+mod reach;
 mod request;
 mod session;
 mod tables;
@@ -26,6 +27,7 @@ pub use driver::{
 };
 pub use error::{Error, ErrorKind, Result, did_you_mean};
 pub use operation::{Effect, Operation};
+pub use reach::{Forbidden, Limits, Reach};
 pub use request::{Completion, Fields, Outcome, Request, Rows, StatementId, Token, Value, Values};
 pub use session::{Session, Sql, complete, execute};
 pub use tables::{Column, ColumnType, TableIndex, TableSet, TableSpec};

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::{Error, Result, TargetOption, did_you_mean};
+use crate::{Error, Limits, Reach, Result, TargetOption, did_you_mean};
 
 /// How long connecting may take where the URL does not say (`connect_timeout`, in seconds, as libpq has it).
 const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
@@ -74,8 +75,8 @@ impl fmt::Display for Node {
     }
 }
 
-/// A data store's address: a URL, taken apart.
-#[derive(Clone, PartialEq, Eq)]
+/// A data store's address: a URL, taken apart. Where its connections may go is no part of what it is.
+#[derive(Clone)]
 pub struct Target {
     scheme: String,
     user: Option<String>,
@@ -84,6 +85,7 @@ pub struct Target {
     port: Option<u16>,
     path: String,
     options: BTreeMap<String, String>,
+    limits: Limits,
 }
 
 impl Target {
@@ -123,6 +125,7 @@ impl Target {
             port: url.port(),
             path: if has_host { path.trim_start_matches('/').to_owned() } else { path },
             options,
+            limits: Limits::default(),
         })
     }
 
@@ -264,6 +267,18 @@ impl Target {
         self
     }
 
+    /// The same target, whose connections go only where that permits.
+    #[must_use]
+    pub fn with_reach(mut self, reach: Arc<dyn Reach>) -> Self {
+        self.limits = Limits::of(reach);
+        self
+    }
+
+    /// Where connections may go. A driver keeps them with what it takes from the target, and asks before each connection.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Whether the target is on this machine as far as its name tells: a loopback address, or no network at all.
     pub fn is_loopback(&self) -> bool {
         match &self.host {
@@ -273,6 +288,16 @@ impl Target {
         }
     }
 }
+
+impl PartialEq for Target {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { scheme, user, password, host, port, path, options, limits: _ } = self;
+        (scheme, user, password, host) == (&other.scheme, &other.user, &other.password, &other.host)
+            && (port, path, options) == (&other.port, &other.path, &other.options)
+    }
+}
+
+impl Eq for Target {}
 
 /// The URL with the password as `***`: fit for logs, records and reports.
 impl fmt::Display for Target {
