@@ -16,6 +16,7 @@ mod counters;
 mod error;
 mod manifest;
 mod operations;
+mod permitted;
 mod records;
 mod store;
 #[cfg(test)]

@@ -26,7 +26,7 @@ use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use store::{Error, Node, Result, Target, TlsMode};
+use store::{Error, Limits, Node, Result, Target, TlsMode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::tls;
@@ -46,6 +46,7 @@ const SHOWN_BYTES_MAX: usize = 200;
 #[derive(Clone)]
 pub(crate) struct Endpoint {
     node: Node,
+    limits: Limits,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     connect_timeout: Duration,
     host: HeaderValue,
@@ -79,7 +80,8 @@ impl Endpoint {
             None => None,
         };
         let host = host_header(&node)?;
-        Ok(Self { node, tls, connect_timeout: target.connect_timeout()?, host, authorization: None })
+        let (limits, connect_timeout) = (target.limits().clone(), target.connect_timeout()?);
+        Ok(Self { node, limits, tls, connect_timeout, host, authorization: None })
     }
 
     /// Entered with a user and a password: the basic scheme.
@@ -181,8 +183,8 @@ impl Connection {
     /// # Errors
     /// `Unreachable` where nobody answers, `Rejected` where the encryption cannot be agreed on; with hints.
     pub(crate) async fn open(endpoint: &Endpoint) -> Result<Self> {
-        let Endpoint { node, tls, host, authorization, .. } = endpoint;
-        let wire = wire::Endpoint { host: &node.host, port: node.port, tls: tls.clone() };
+        let Endpoint { node, limits, tls, host, authorization, .. } = endpoint;
+        let wire = wire::Endpoint { host: &node.host, port: node.port, limits, tls: tls.clone() };
         let stream = endpoint.in_time(Wire::connect(wire)).await?.into_stream();
         let (sender, driver) =
             http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(|source| lost(node, source))?;

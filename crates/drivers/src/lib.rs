@@ -21,7 +21,7 @@ mod elasticsearch;
 mod hostile;
 #[cfg(feature = "http")]
 #[cfg_attr(
-    not(any(feature = "elasticsearch", feature = "influxdb", test)),
+    not(any(feature = "elasticsearch", feature = "influxdb", all(feature = "dynamodb", feature = "web"), test)),
     expect(dead_code, reason = "DynamoDB signs each request and enters no other way")
 )]
 mod http;
@@ -54,6 +54,8 @@ mod mysql;
 mod null;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(any(feature = "cassandra", feature = "tls"))]
+mod reach;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "relational")]
@@ -69,13 +71,22 @@ mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "tls")]
+#[cfg_attr(
+    not(any(feature = "http", feature = "mongodb", feature = "mysql", feature = "postgres", feature = "redis")),
+    expect(dead_code, reason = "who only wants the configuration is no driver")
+)]
 mod tls;
+#[cfg(feature = "web")]
+pub mod web;
 #[cfg(any(feature = "http", feature = "mysql", feature = "postgres", feature = "redis"))]
 #[cfg_attr(
     not(any(feature = "mysql", feature = "postgres", feature = "redis")),
     expect(dead_code, reason = "HTTP only connects with it and has a library for the rest")
 )]
 mod wire;
+
+#[cfg(feature = "tls")]
+pub use tls::client_config as tls_config;
 
 use store::{Driver, Error, Result, Target, did_you_mean};
 

@@ -185,6 +185,7 @@ impl File {
             })?;
             (folder.path().join("storelab.db"), Some(folder))
         } else {
+            target.limits().permit_file(Path::new(target.path()))?;
             (PathBuf::from(target.path()), None)
         };
         let counters = Mutex::new(open(&path, &settings)?);

@@ -1,5 +1,6 @@
 //! How connections are encrypted: one rustls configuration for every driver that speaks over a network.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -20,8 +21,9 @@ pub(crate) const TLS_CA_OPTION: TargetOption =
 /// The configuration for connections to the target; none where they go in clear text.
 ///
 /// # Errors
-/// `Config` for an unknown `tls` mode, or a `tls_ca` file that cannot be read or holds no certificate.
-pub(crate) fn client_config(target: &Target, default: TlsMode) -> Result<Option<Arc<ClientConfig>>> {
+/// `Config` for an unknown `tls` mode, or a `tls_ca` file that cannot be read or holds no certificate; `Rejected` for one
+/// that the target's limits forbid.
+pub fn client_config(target: &Target, default: TlsMode) -> Result<Option<Arc<ClientConfig>>> {
     let mode = target.tls(default)?;
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -60,6 +62,7 @@ fn roots(target: &Target) -> Result<RootCertStore> {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         return Ok(roots);
     };
+    target.limits().permit_file(Path::new(file))?;
     let unusable = |reason: String| {
         Error::config(format!("the target's `tls_ca={file}` is not usable: {reason}"))
             .with_hint("name a readable PEM file that holds the authority's certificate")

@@ -11,11 +11,13 @@ use std::task::{Context, Poll, ready};
 use reactor::{Reactor, Socket};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use store::{Error, Result};
+use store::{Error, Limits, Node, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use crate::reach;
 
 /// What a buffer begins with: a session that does point reads needs no more, and 10,000 of them fit into 160 MiB.
 const BUFFER_BYTES_INITIAL: usize = 2 << 10;
@@ -29,6 +31,8 @@ pub(crate) struct Endpoint<'a> {
     pub(crate) host: &'a str,
     /// The port.
     pub(crate) port: u16,
+    /// Where it may lead.
+    pub(crate) limits: &'a Limits,
     /// How it is encrypted and what its certificate must say; none for clear text.
     pub(crate) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
@@ -73,10 +77,12 @@ impl Wire {
     /// Connects, and agrees on encryption where it is asked for. The caller bounds the time.
     ///
     /// # Errors
-    /// `Unreachable` where nobody answers, `Rejected` where the encryption cannot be agreed on; with hints.
+    /// `Unreachable` where nobody answers, `Rejected` where the target's limits forbid it or the encryption cannot be agreed
+    /// on; with hints.
     pub(crate) async fn connect(endpoint: Endpoint<'_>) -> Result<Self> {
-        let Endpoint { host, port, tls } = endpoint;
-        let stream = TcpStream::connect((host, port)).await.map_err(|source| {
+        let Endpoint { host, port, limits, tls } = endpoint;
+        let addresses = reach::addresses(limits, &Node { host: host.to_owned(), port }).await?;
+        let stream = TcpStream::connect(&addresses[..]).await.map_err(|source| {
             Error::unreachable(format!("nobody answers at {host}:{port}: {source}"))
                 .with_hint("start the server, or correct the host and port of the target")
                 .with_source(source)
@@ -297,7 +303,7 @@ mod tests {
                 peer.write_all(&buffer[..length]).await.expect("the wire reads");
             }
         });
-        Wire::connect(Endpoint { host: "127.0.0.1", port, tls: None }).await.expect("listening")
+        Wire::connect(Endpoint { host: "127.0.0.1", port, limits: &Limits::default(), tls: None }).await.expect("listening")
     }
 
     /// Sends bytes and takes as many back, in pieces of `piece`.
@@ -338,7 +344,8 @@ mod tests {
     async fn a_closed_port_and_a_closed_connection_are_errors() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("bound").port();
-        let endpoint = || Endpoint { host: "127.0.0.1", port, tls: None };
+        let limits = Limits::default();
+        let endpoint = || Endpoint { host: "127.0.0.1", port, limits: &limits, tls: None };
         let mut wire = Wire::connect(endpoint()).await.expect("listening");
         drop(listener.accept().await.expect("our own connection"));
         assert!(poll_fn(|context| wire.poll_fill(context)).await.is_err());

@@ -9,10 +9,10 @@ use scylla::client::execution_profile::{ExecutionProfile, ExecutionProfileHandle
 use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::policies::retry::FallthroughRetryPolicy;
 use scylla::statement::{Consistency, SerialConsistency};
-use store::{Error, Lookup, Node, Result, Target};
-use tokio::net::lookup_host;
+use store::{Error, ErrorKind, Limits, Lookup, Node, Result, Target};
 
 use super::DEFAULT_PORT;
+use crate::reach;
 
 /// The keyspace that is made where the URL names none. It holds the manifest, and goes with it.
 const OWN_KEYSPACE: &str = "storelab_data";
@@ -34,6 +34,8 @@ const SHARDS_MAX: u32 = 256;
 pub(crate) struct Address {
     /// Everybody who may be connected to, as the URL lists them; the first is who is named in messages.
     pub(crate) nodes: Vec<Node>,
+    /// Where connections to them may go.
+    pub(crate) limits: Limits,
     /// User and password.
     pub(crate) account: Option<(String, String)>,
     /// How long connecting may take.
@@ -121,6 +123,7 @@ impl Address {
                 None => Replication::Default(nodes.len().min(REPLICATION_DEFAULT_MAX)),
             },
             nodes,
+            limits: target.limits().clone(),
             shards: number(target, "shards", SHARDS_MAX)?.unwrap_or(SHARDS_DEFAULT),
             consistency,
             serial_consistency,
@@ -128,26 +131,20 @@ impl Address {
         })
     }
 
-    /// The addresses of all nodes, names looked up.
+    /// The addresses of all nodes that may be connected to, with whose they are.
     ///
     /// # Errors
-    /// `Unreachable` where none of the names is known.
-    pub(crate) async fn resolve(&self) -> Result<Vec<SocketAddr>> {
-        let (mut found, mut failure) = (Vec::new(), None);
+    /// `Unreachable` where none of the names is known, `Rejected` where a node has no address that is permitted.
+    pub(crate) async fn resolve(&self) -> Result<Vec<(SocketAddr, &Node)>> {
+        let (mut found, mut unknown) = (Vec::new(), None);
         for node in &self.nodes {
-            match lookup_host((node.host.as_str(), node.port)).await {
-                Ok(addresses) => found.extend(addresses),
-                Err(error) => failure = Some((node, error)),
+            match reach::addresses(&self.limits, node).await {
+                Ok(addresses) => found.extend(addresses.into_iter().map(|address| (address, node))),
+                Err(error) if error.kind() == ErrorKind::Unreachable => unknown = Some(error),
+                Err(error) => return Err(error),
             }
         }
-        match failure {
-            Some((node, error)) if found.is_empty() => {
-                Err(Error::unreachable(format!("cassandra: the host of {node} is not known"))
-                    .with_hint("check the target's host name")
-                    .with_source(error))
-            }
-            _ => Ok(found),
-        }
+        unknown.filter(|_| found.is_empty()).map_or(Ok(found), Err)
     }
 
     /// A table in the keyspace, as statements name it.

@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use super::address::Address;
 use super::error;
+use super::permitted::Permitted;
 use crate::rows::RowBuffer;
 
 /// A node that says nothing is asked whether it lives; twice this later it is given up, and what it was to answer is lost.
@@ -58,10 +59,11 @@ impl Client {
         let server = address.nodes[0].to_string();
         let open = async {
             let nodes = address.resolve().await?;
-            let filter = AllowListHostFilter::new(nodes.iter().copied())
+            let addresses: Vec<_> = nodes.iter().map(|(address, _)| *address).collect();
+            let filter = AllowListHostFilter::new(addresses.iter().copied())
                 .map_err(|source| Error::bug("cassandra: addresses are not addresses").with_source(source))?;
             let mut builder = SessionBuilder::new()
-                .known_nodes_addr(nodes)
+                .known_nodes_addr(addresses)
                 .host_filter(Arc::new(filter))
                 .connection_timeout(address.connect_timeout)
                 .pool_size(PoolSize::PerHost(std::num::NonZeroUsize::MIN))
@@ -82,6 +84,9 @@ impl Client {
             if purpose == Purpose::Work {
                 // So that a server's list of its clients says whose they are.
                 builder = builder.use_keyspace(&address.keyspace, true);
+            }
+            if address.limits.exist() {
+                builder = builder.address_translator(Arc::new(Permitted::new(&nodes, &address.limits)));
             }
             if let Some((user, password)) = &address.account {
                 builder = builder.user(user, password);

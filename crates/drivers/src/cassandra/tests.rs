@@ -11,6 +11,8 @@ use tokio::runtime::Builder;
 
 use super::Cassandra;
 
+mod discovery;
+
 /// Longer than anything takes here that is bounded by a fraction of a second, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -1,5 +1,6 @@
 //! What a target's URL means: which servers, how they are entered, and what every command asks of them.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,11 +8,11 @@ use ::mongodb::options::{
     Acknowledgment, ClientOptions, Credential, ReadConcern, ReadPreference, SelectionCriteria, ServerAddress,
     ServerMonitoringMode, Tls, TlsOptions, TransactionOptions,
 };
-use store::{Error, Node, Result, Target, TlsMode};
+use store::{Error, Limits, Node, Result, Target, TlsMode};
 
 use super::DEFAULT_PORT;
 use super::document::document;
-use crate::tls;
+use crate::{reach, tls};
 
 /// The database where the URL names none: it appears with what Storelab makes in it and goes with it.
 const DATABASE_DEFAULT: &str = "storelab";
@@ -31,6 +32,8 @@ const READ_CONCERNS: [&str; 5] = ["local", "available", "majority", "linearizabl
 pub(crate) struct Address {
     /// The URL's own, then those that it lists. No other is ever contacted.
     pub(crate) nodes: Vec<Node>,
+    /// Where connections to them may go.
+    limits: Limits,
     /// The database that everything of ours is in.
     pub(crate) database: String,
     /// The name that the replica set must have.
@@ -90,6 +93,7 @@ impl Address {
     pub(crate) fn of(target: &Target) -> Result<Self> {
         Ok(Self {
             nodes: target.nodes(DEFAULT_PORT)?,
+            limits: target.limits().clone(),
             database: database(target)?,
             replica_set: target.option("replica_set").map(str::to_owned),
             connect_timeout: target.connect_timeout()?,
@@ -102,7 +106,29 @@ impl Address {
         })
     }
 
-    /// What the library is told for a connection to one of the nodes.
+    /// What the library is to connect to for one of the nodes. It resolves names by itself, anew for each connection: where
+    /// the target has limits it gets the addresses that were asked about instead.
+    ///
+    /// # Errors
+    /// `Unreachable` where the host is not known, `Rejected` where none of its addresses is permitted, `Unsupported` where
+    /// the certificate must carry a name that the library would not be told.
+    pub(crate) async fn places(&self, node: &Node) -> Result<Vec<Node>> {
+        if !self.limits.exist() {
+            return Ok(vec![node.clone()]);
+        }
+        let addresses = reach::addresses(&self.limits, node).await?;
+        let verifies = self.tls.as_ref().is_some_and(|tls| tls.allow_invalid_certificates != Some(true));
+        if verifies && node.host.parse::<IpAddr>().is_err() {
+            return Err(Error::unsupported(format!(
+                "the certificate of {node} cannot be verified where connections are limited: the library would resolve the                  name again"
+            ))
+            .with_hint("name the server by an address that its certificate carries"));
+        }
+        let place = |address: std::net::SocketAddr| Node { host: address.ip().to_string(), port: address.port() };
+        Ok(addresses.into_iter().map(place).collect())
+    }
+
+    /// What the library is told for a connection to one of the nodes, or to an address of it.
     pub(crate) fn client_options(&self, node: &Node, connect_timeout: Duration) -> ClientOptions {
         let mut options = ClientOptions::default();
         options.hosts = vec![ServerAddress::Tcp { host: node.host.clone(), port: Some(node.port) }];

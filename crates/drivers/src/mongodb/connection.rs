@@ -1,7 +1,7 @@
 //! One server: how it is entered, and how it is asked.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::mongodb::bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf};
 use ::mongodb::error::ErrorKind as Kind;
@@ -12,6 +12,7 @@ use ::mongodb::{Client, ClientSession, Database};
 use futures_util::StreamExt;
 use store::{Error, ErrorKind, Node, Result};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::address::Address;
 use super::document::{document, get_path, malformed, whole};
@@ -87,6 +88,20 @@ impl Connection {
     /// # Errors
     /// `Unreachable` where nobody answers in time, `Rejected` where the server refuses or is none of this kind.
     pub(crate) async fn open(address: &Address, node: &Node, limit: Duration) -> Result<(Self, Hello)> {
+        let deadline = Instant::now() + limit;
+        let places = timeout(limit, address.places(node)).await.unwrap_or_else(|_| Err(late(node, limit)))?;
+        let mut unreached = None;
+        for (tried, place) in places.iter().enumerate() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match Self::open_at(address, place, left / (places.len() - tried) as u32).await {
+                Err(error) if error.kind() == ErrorKind::Unreachable => unreached = unreached.or(Some(error)),
+                result => return result,
+            }
+        }
+        Err(unreached.unwrap_or_else(|| late(node, limit)))
+    }
+
+    async fn open_at(address: &Address, node: &Node, limit: Duration) -> Result<(Self, Hello)> {
         // The library would try until its time is up, and then tell of that only; its watch knows at once.
         let (teller, told) = oneshot::channel();
         let teller = Mutex::new(Some(teller));
@@ -109,7 +124,7 @@ impl Connection {
                 Ok(error) = told => Err(error),
             }
         };
-        let reply = match tokio::time::timeout(limit, asked).await {
+        let reply = match timeout(limit, asked).await {
             Ok(reply) => reply.map_err(|error| not_entered(error, node))?,
             Err(_) => return Err(late(node, limit)),
         };

@@ -1,13 +1,15 @@
 //! The driver against peers that say whatever they like, on ports of loopback.
 
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ::mongodb::bson::{Document, RawDocumentBuf, doc};
 use ::store::{
-    Dataset, Driver, Error, ErrorKind, Fields, Namespace, RecordTable, Request, Result, SessionSpec, Store, Target,
-    execute,
+    Dataset, Driver, Error, ErrorKind, Fields, Namespace, Node, Reach, RecordTable, Request, Result, SessionSpec, Store,
+    Target, execute,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -159,6 +161,63 @@ async fn members_that_a_target_does_not_list_are_never_contacted() {
     assert!(stranger.connections() > 0);
     let error = refused(connect(member.port, &format!("?nodes={named}&replica_set=other")).await);
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+}
+
+/// Permits 127.0.0.1 alone.
+#[derive(Debug)]
+struct Home;
+
+impl Reach for Home {
+    fn permits(&self, _node: &Node, address: SocketAddr) -> bool {
+        address.ip() == Ipv4Addr::LOCALHOST
+    }
+
+    fn permits_file(&self, _path: &Path) -> bool {
+        false
+    }
+
+    fn remedy(&self) -> &'static str {
+        "stay at home"
+    }
+}
+
+#[tokio::test]
+async fn members_that_are_listed_and_not_permitted_are_never_contacted() {
+    let stranger = Peer::start("127.0.0.2", |_, _| nothing_found()).await;
+    let named = format!("127.0.0.2:{}", stranger.port);
+    let hosts = named.clone();
+    let member = Peer::start("127.0.0.1", move |command, port| {
+        if is_hello(command) {
+            let hosts = [format!("127.0.0.1:{port}"), hosts.clone()];
+            return Says::Document(hello(false, &hosts[1], &hosts));
+        }
+        nothing_found()
+    })
+    .await;
+    // By its name too, which the library must not resolve by itself.
+    for host in ["127.0.0.1", "localhost"] {
+        let text = format!("mongodb://{host}:{}/?nodes={named}", member.port);
+        let target = Target::parse(&text).expect("a URL").with_reach(Arc::new(Home));
+        let error = refused(within_patience(MongoDb.connect(&target)).await);
+        assert_eq!((error.kind(), error.hint()), (ErrorKind::Rejected, Some("stay at home")), "{error}");
+        assert!(error.to_string().contains(&named), "{error}");
+    }
+    assert!(member.connections() > 1, "the other one was asked");
+    assert_eq!(stranger.connections(), 0, "nobody may go there");
+}
+
+#[tokio::test]
+async fn a_certificate_is_not_verified_against_another_name_than_the_targets() {
+    let target = |host: &str, tls: &str| {
+        let target = Target::parse(&format!("mongodb://{host}:1/?connect_timeout=0.5&tls={tls}")).expect("a URL");
+        target.with_reach(Arc::new(Home))
+    };
+    let error = refused(within_patience(MongoDb.connect(&target("localhost", "verify"))).await);
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    for (host, tls) in [("127.0.0.1", "verify"), ("localhost", "insecure"), ("localhost", "off")] {
+        let error = refused(within_patience(MongoDb.connect(&target(host, tls))).await);
+        assert_eq!(error.kind(), ErrorKind::Unreachable, "{host} {tls}: {error}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use store::{Error, Result, Secret, Target, TlsMode};
+use store::{Error, Limits, Result, Secret, Target, TlsMode};
 
 use super::{Member, options};
 use crate::tls;
@@ -14,6 +14,7 @@ use crate::tls;
 pub(super) struct Address {
     pub(super) host: String,
     pub(super) port: u16,
+    pub(super) limits: Limits,
     pub(super) user: String,
     pub(super) password: Option<Secret>,
     pub(super) database: String,
@@ -46,6 +47,7 @@ impl Address {
         Ok(Self {
             host: target.host().to_owned(),
             port: target.port().unwrap_or(member.default_port),
+            limits: target.limits().clone(),
             user: user.to_owned(),
             password: target.password().cloned(),
             database: target.path().to_owned(),

@@ -118,8 +118,8 @@ impl Greeting {
 /// # Errors
 /// `Unreachable` where nobody answers, `Rejected` where the server refuses or is none of this kind.
 pub(super) async fn enter(address: &Address) -> Result<(Wire, Spoken)> {
-    let Address { host, port, tls, .. } = address;
-    let wire = Wire::connect(Endpoint { host, port: *port, tls: None }).await?;
+    let Address { host, port, limits, tls, .. } = address;
+    let wire = Wire::connect(Endpoint { host, port: *port, limits, tls: None }).await?;
     let mut entry = Entry { wire, address, sequence: 0 };
     let payload = entry.next().await?;
     let greeting = Greeting::of(&payload).map_err(|_| entry.not_this_kind())?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ::store::{Error, Lookup, Node, Result, Secret, Target, TargetOption, TlsMode};
+use ::store::{Error, Limits, Lookup, Node, Result, Secret, Target, TargetOption, TlsMode};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
@@ -49,6 +49,8 @@ pub(super) struct Address {
     pub(super) product: &'static Product,
     /// The URL's own first, then those that it lists.
     pub(super) places: Vec<Place>,
+    /// Where connections to them may go.
+    pub(super) limits: Limits,
     /// Which of them will do.
     pub(super) role: Role,
     /// Counts connections where they are to begin at each place in turn.
@@ -98,6 +100,7 @@ impl Address {
             role: Role::of(target)?,
             turn: (takes_turns && places.len() > 1).then(AtomicUsize::default),
             places,
+            limits: target.limits().clone(),
             password: target.password().cloned(),
             derived: Kept::default(),
             tls,
@@ -124,6 +127,7 @@ impl Address {
         Self {
             product: self.product,
             places: vec![Place { node: node.clone(), name: name.clone() }],
+            limits: self.limits.clone(),
             role: Role::Any,
             turn: None,
             user: self.user.clone(),

@@ -120,7 +120,7 @@ impl Connection {
 
     async fn enter(address: &Address, place: &Place) -> Result<Self> {
         let Node { host, port } = &place.node;
-        let mut wire = Wire::connect(Endpoint { host, port: *port, tls: None }).await?;
+        let mut wire = Wire::connect(Endpoint { host, port: *port, limits: &address.limits, tls: None }).await?;
         if let (Some(config), Some(name)) = (&address.tls, &place.name) {
             ask_for_encryption(&mut wire).await?;
             wire = wire.encrypt(config.clone(), name.clone(), host, *port).await?;

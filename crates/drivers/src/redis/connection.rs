@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use store::{Error, ErrorKind, Node, Result, Secret, Target, TlsMode};
+use store::{Error, ErrorKind, Limits, Node, Result, Secret, Target, TlsMode};
 
 use super::DEFAULT_PORT;
 use super::reply::{Replies, error_of};
@@ -20,6 +20,7 @@ use crate::wire::{Endpoint, Wire};
 pub(crate) struct Address {
     host: String,
     port: u16,
+    limits: Limits,
     user: Option<String>,
     password: Option<Secret>,
     database: u64,
@@ -52,6 +53,7 @@ impl Address {
         Ok(Self {
             host: target.host().to_owned(),
             port: target.port().unwrap_or(DEFAULT_PORT),
+            limits: target.limits().clone(),
             user: target.user().map(str::to_owned),
             password: target.password().cloned(),
             database,
@@ -101,7 +103,8 @@ impl Connection {
     }
 
     async fn enter(address: &Address) -> Result<Self> {
-        let endpoint = Endpoint { host: &address.host, port: address.port, tls: address.tls.clone() };
+        let Address { host, port, limits, tls, .. } = address;
+        let endpoint = Endpoint { host, port: *port, limits, tls: tls.clone() };
         let mut connection = Self { wire: Wire::connect(endpoint).await?, framer: Framer::default() };
         let out = connection.wire.out();
         let mut replies = 1;

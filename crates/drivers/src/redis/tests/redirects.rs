@@ -1,8 +1,11 @@
 //! Nodes of a cluster that send us elsewhere: to nodes that the target lists, to strangers, in circles, or anywhere at all.
 
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ::store::{Fields, Token, Values};
+use ::store::{Fields, Node, Reach, Token, Values};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -152,6 +155,53 @@ async fn nobody_is_reached_whom_the_target_does_not_list() {
     assert!(error.to_string().contains(&format!("127.0.0.2:{port}")), "{error}");
     let accepted = tokio::time::timeout(std::time::Duration::from_millis(50), stranger.accept()).await;
     assert!(accepted.is_err(), "somebody connected to a host that is not listed");
+}
+
+/// Permits 127.0.0.1, and counts what it is asked.
+#[derive(Debug, Default)]
+struct Home(AtomicUsize);
+
+impl Reach for Home {
+    fn permits(&self, _node: &Node, address: SocketAddr) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        address.ip() == Ipv4Addr::LOCALHOST
+    }
+
+    fn permits_file(&self, _path: &Path) -> bool {
+        false
+    }
+
+    fn remedy(&self) -> &'static str {
+        "stay at home"
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_is_listed_and_not_permitted_is_not_followed_to() {
+    let stranger = TcpListener::bind("127.0.0.2:0").await.expect("loopback has that address too");
+    let port = stranger.local_addr().expect("bound").port();
+    for redirect in ["MOVED 1", "ASK 1", "topology"] {
+        let own = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let own_port = own.local_addr().expect("bound").port();
+        let peer = Peer::serve(own, move |command| match command {
+            "CLUSTER SLOTS" if redirect == "topology" => all_slots_at("127.0.0.2", port),
+            _ => entry(command, own_port).unwrap_or_else(|| format!("-{redirect} 127.0.0.2:{port}\r\n")),
+        });
+        let home = Arc::new(Home::default());
+        let target = Target::parse(&format!("redis://127.0.0.1:{own_port}?nodes=127.0.0.2:{port}")).expect("a URL");
+        let store = Redis.connect(&target.with_reach(home.clone())).await.expect("the first node lets us in");
+        let asked = home.0.swap(0, Ordering::Relaxed);
+        let dataset = records(10);
+        let mut session =
+            store.session(SessionSpec { dataset: Some(&dataset), depth: 4 }).await.expect("the first node lets us in");
+        let error = within_patience(execute(session.as_mut(), &READ, &mut ())).await.expect_err("it is not permitted");
+        assert_eq!((error.kind(), error.hint()), (ErrorKind::Rejected, Some("stay at home")), "{redirect}: {error}");
+        assert!(error.to_string().contains(&format!("127.0.0.2:{port}")), "{error}");
+        assert!(asked >= 1 && home.0.load(Ordering::Relaxed) >= 2, "the session's connections were not asked about");
+        drop(peer);
+    }
+    let accepted = tokio::time::timeout(std::time::Duration::from_millis(50), stranger.accept()).await;
+    assert!(accepted.is_err(), "somebody connected to a host that is not permitted");
 }
 
 #[tokio::test]
