@@ -215,7 +215,7 @@ impl Lab {
 
     /// The same against a throw-away PostgreSQL.
     fn postgres(&self, series: Series) -> Result<Value> {
-        let server = Server::start(self, "postgres", None)?;
+        let server = Server::start(self, "postgres", &[])?;
         let load = ["load", &server.url, "--workload", "ycsb:c", "--set", "records=1000"];
         self.output(&load, &[0])?;
         let same = Proxy::start(server.port()?, PROXY_DELAY)?;

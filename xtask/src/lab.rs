@@ -16,15 +16,15 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// The program, on one processor where one is named.
-    pub(crate) fn command(&self, processor: Option<&str>) -> Command {
-        let mut command = match processor {
-            Some(processor) => {
-                let mut command = Command::new("taskset");
-                command.args(["--cpu-list", processor]).arg(&self.program);
+    /// The program; `within` is a command that runs another somewhere: `taskset`, `nsenter`, or nothing.
+    pub(crate) fn command(&self, within: &[String]) -> Command {
+        let mut command = match within {
+            [] => Command::new(&self.program),
+            [outer, arguments @ ..] => {
+                let mut command = Command::new(outer);
+                command.args(arguments).arg(&self.program);
                 command
             }
-            None => Command::new(&self.program),
         };
         command.current_dir(&self.home).env("STORELAB_HOME", &self.home).env_remove("STORELAB_STORE");
         command.env("TMPDIR", &self.temporary);
@@ -33,7 +33,7 @@ impl Lab {
 
     /// What the program writes; `fine` are exit codes that are no failure.
     pub(crate) fn output(&self, arguments: &[&str], fine: &[i32]) -> Result<String> {
-        written(self.command(None).args(arguments), fine)
+        written(self.command(&[]).args(arguments), fine)
     }
 
     /// A process that runs the program with these arguments once its standard input ends, so at the latest when this
@@ -71,13 +71,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts an engine, on one processor where one is named.
-    pub(crate) fn start(lab: &Lab, engine: &str, processor: Option<&str>) -> Result<Self> {
+    /// Starts an engine; `within` as for [`Lab::command`].
+    pub(crate) fn start(lab: &Lab, engine: &str, within: &[String]) -> Result<Self> {
         fs::create_dir_all(&lab.home).context("a folder for the program's home")?;
         // Before the server: what is watched for may happen at any time.
         let watcher = lab.watcher(&["engines", "down", engine])?;
         let mut server = Self { url: String::new(), watcher };
-        let written = written(lab.command(processor).args(["engines", "up", engine]), &[0])?;
+        let written = written(lab.command(within).args(["engines", "up", engine]), &[0])?;
         let url = written.split_whitespace().find(|word| word.contains("://")).context("the server's URL")?;
         url.clone_into(&mut server.url);
         Ok(server)

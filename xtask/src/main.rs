@@ -19,7 +19,9 @@ usage: cargo xtask COMMAND
                    run YCSB B on every store that can be started here, and write the example report
   calibrate PROGRAM [--pairs N] [--seconds S] [--slower N] [--slower-seconds S] [--postgres N] [--out FILE] [--home FOLDER]
                    count how often comparisons of identical and of slower runs are wrong
-  knees PROGRAM    search for the knee of PostgreSQL and of Redis, twice each, and say how far the two are apart
+  knees PROGRAM [--processor]
+                   search for the knee of PostgreSQL and of Redis, twice each, and say how far the two are apart: behind a link
+                   of known width, or limited by a processor
   squeeze PROGRAM [--tries 20]
                    leave a generator a tenth of a core, and say how often its runs are called invalid, and how often
                    those of one that is left alone
@@ -36,7 +38,10 @@ fn main() -> Result<ExitCode> {
         ("squeeze", [program]) => squeeze::run(built(program)?, None),
         ("squeeze", [program, flag, tries]) if flag == "--tries" => squeeze::run(built(program)?, Some(tries)),
         ("calibrate", [program, options @ ..]) => calibrate::run(root()?, built(program)?, options),
-        ("knees", [program]) => knees::run(built(program)?),
+        ("knees", [program]) => knees::run(built(program)?, knees::Bottleneck::Link),
+        ("knees", [program, flag]) if flag == "--processor" => {
+            knees::run(built(program)?, knees::Bottleneck::Processor)
+        }
         ("tidy", []) => tidy::run(root()?),
         ("test", rest) => test::run(root()?, rest),
         _ => Ok(usage()),
