@@ -303,7 +303,9 @@ mod tests {
                 peer.write_all(&buffer[..length]).await.expect("the wire reads");
             }
         });
-        Wire::connect(Endpoint { host: "127.0.0.1", port, limits: &Limits::default(), tls: None }).await.expect("listening")
+        Wire::connect(Endpoint { host: "127.0.0.1", port, limits: &Limits::default(), tls: None })
+            .await
+            .expect("listening")
     }
 
     /// Sends bytes and takes as many back, in pieces of `piece`.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ::mongodb::bson::{Document, RawDocumentBuf, doc};
 use ::store::{
-    Dataset, Driver, Error, ErrorKind, Fields, Namespace, Node, Reach, RecordTable, Request, Result, SessionSpec, Store,
-    Target, execute,
+    Dataset, Driver, Error, ErrorKind, Fields, Namespace, Node, Reach, RecordTable, Request, Result, SessionSpec,
+    Store, Target, execute,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
