@@ -4,7 +4,7 @@
 #
 #   check.sh CACHE    tools from package registries are kept in CACHE/deploy-check
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 
 cache="${1:?check.sh CACHE}/deploy-check"
 work="$(mktemp -d)"
@@ -85,18 +85,15 @@ check_unit() {
 check_docker() {
   if python_tools; then
     check "hadolint has nothing to say of the Dockerfile" "$cache/python/bin/hadolint" deploy/docker/Dockerfile
+    check "shellcheck has nothing to say of scripts" "$cache/python/bin/shellcheck" \
+      deploy/docker/health.sh deploy/debian/scripts/* tools/deploy-check/check.sh
   else
-    skip "hadolint and Kubernetes' schemas" "python3-venv, or PyPI, is not there"
+    skip "hadolint, shellcheck and Kubernetes' schemas" "python3-venv, or PyPI, is not there"
   fi
   if has docker && docker version >/dev/null 2>&1; then
     check "the image is built" docker build --quiet --file deploy/docker/Dockerfile --tag storelab:check .
   else
     skip "building the image" "no Docker engine is here"
-  fi
-  if has shellcheck; then
-    check "shellcheck has nothing to say" shellcheck deploy/docker/health.sh deploy/debian/scripts/* tools/deploy-check/check.sh
-  else
-    skip "shellcheck of scripts" "it is not installed"
   fi
 }
 
@@ -117,9 +114,9 @@ check_compose() {
 
 compose_mounts_exist() {
   local path missing=0
-  for path in $(grep -o '\(- \|"\)\.\.\?/[^:"]*:/' deploy/compose/compose.yaml | sed 's/^\(- \|"\)//; s/:\/$//'); do
+  while read -r path; do
     [ -e "deploy/compose/$path" ] || { echo "$path is not there"; missing=1; }
-  done
+  done < <(grep -o '\(- \|"\)\.\.\?/[^:"]*:/' deploy/compose/compose.yaml | sed 's/^\(- \|"\)//; s/:\/$//')
   return "$missing"
 }
 
@@ -175,25 +172,24 @@ check_prometheus() {
   # The files that it names are not on this host.
   sed "s#rules.yaml#$PWD/deploy/prometheus/rules.yaml#; s#/run/secrets/prometheus-token#/dev/null#" deploy/compose/prometheus.yaml >"$work/prometheus.yaml"
   check "promtool takes the configuration" "$promtool" check config "$work/prometheus.yaml"
-  python3 tools/deploy-check/expressions.py deploy/grafana/*.json >"$work/expressions.yaml" 2>"$work/said" &&
-    check "promtool takes the dashboards' expressions" "$promtool" check rules "$work/expressions.yaml" ||
-    { failed=$((failed + 1)); echo "FAILED: reading the dashboards" >&2; cat "$work/said" >&2; }
+  check "the dashboards can be read" draw "$work/expressions.yaml" python3 tools/deploy-check/expressions.py deploy/grafana/*.json
+  check "promtool takes the dashboards' expressions" "$promtool" check rules "$work/expressions.yaml"
   check "every metric that is asked for is one of the service's" metrics_exist
 }
 
 # Names as the service's sources have them; a histogram's parts and a counter's ending are made of those.
 metrics_exist() {
   local name missing=0
-  for name in $(grep -oh 'storelab_[a-z0-9_]*' deploy/prometheus/*.yaml deploy/grafana/*.json | sort -u); do
+  while read -r name; do
     grep -rqE "\"(storelab_)?$(sed -E 's/^storelab_//; s/_(bucket|sum|count|total)$//' <<<"$name")(_total)?\"" crates/server/src ||
       { echo "$name is not among the service's metrics"; missing=1; }
-  done
+  done < <(grep -oh 'storelab_[a-z0-9_]*' deploy/prometheus/*.yaml deploy/grafana/*.json | sort -u)
   return "$missing"
 }
 
 check_package() {
   local package
-  package="$(ls -t "${CARGO_TARGET_DIR:-target}"/debian/storelab_*.deb 2>/dev/null | head -n 1)"
+  package="$(find "${CARGO_TARGET_DIR:-target}/debian" -name 'storelab_*.deb' 2>/dev/null | sort | tail -n 1)"
   [ -n "$package" ] || { skip "the Debian package" "there is none: make deb"; return; }
   check "dpkg reads the package" dpkg-deb --info "$package"
   check "the package has what it should" package_is_whole "$package"
