@@ -6,6 +6,7 @@
 //! - [`GeneratorSampler`] watches this program, so that a run whose generator was short of processor time is known, and
 //!   [`Heartbeat`] whether it was stopped altogether.
 //! - [`Provenance`] says on what host all this happened.
+//! - [`Profiler`] samples the stacks of processes through `perf`, and draws a flame graph of them.
 //!
 //! Each sampler gives a sample when asked, by default of what lies below `/`; `sample.since(&before)` gives rates, and
 //! [`HostSummary`], [`ProcessSummary`] and [`GeneratorSummary`] what a record keeps of a series. Units are bytes, seconds
@@ -16,6 +17,7 @@ mod cgroup;
 mod cpu;
 mod disk;
 mod files;
+mod flamegraph;
 mod generator;
 mod heartbeat;
 mod host;
@@ -35,6 +37,7 @@ mod properties;
 pub use cgroup::Cgroup;
 pub use cpu::{CpuSeconds, Load, Scheduler};
 pub use disk::{Disk, DiskRates};
+pub use flamegraph::{HotFunction, Profile, ProfileError, Profiler, Profiling, SAMPLES_PER_SECOND, hottest};
 pub use generator::{
     GeneratorSample, GeneratorSampler, GeneratorUsage, ThreadSample, ThreadUsage, file_descriptors_limit,
     process_cpu_seconds, thread_cpu_seconds,

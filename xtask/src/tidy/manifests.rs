@@ -56,6 +56,7 @@ const FENCES: &[Fence] = &[
             "mongodb",
             "mysql_async",
             "mysql_common",
+            "postgres",
             "postgres-protocol",
             "redis",
             "rusqlite",
@@ -71,6 +72,12 @@ const FENCES: &[Fence] = &[
         owners: &["server"],
     },
     Fence { what: "HTTP", names: &["http-body-util", "hyper", "hyper-util"], owners: &["drivers", "floors", "server"] },
+    Fence { what: "a profiler's picture", names: &["inferno"], owners: &["telemetry"] },
+    Fence {
+        what: "traces",
+        names: &["opentelemetry", "opentelemetry-proto", "opentelemetry_sdk", "prost"],
+        owners: &["server"],
+    },
     Fence { what: "a format of exports", names: &["parquet"], owners: &["results"] },
     Fence { what: "a terminal", names: &["comfy-table", "crossterm", "ratatui"], owners: &["storelab"] },
     Fence {
