@@ -2,175 +2,100 @@
 //!
 //! The output of tests that passed is not shown, but what they say was skipped (`skipped: NAME is not installed`) is. What
 //! failed tests said is shown where it came and once more at the end, where it is looked for.
+//!
+//! Without arguments, binaries that wait for servers most of their time run beside one another; those that measure time
+//! run after them, alone.
 
-use std::collections::BTreeMap;
-use std::fmt;
+mod binaries;
+mod totals;
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-/// What all the test binaries said.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Totals {
-    passed: u64,
-    failed: u64,
-    /// Tests that a harness reported as ignored, and everything that a test said it skipped.
-    skipped: u64,
-    failures: Vec<String>,
-    /// The first lines that each failed test printed, its name above them.
-    said: Vec<Vec<String>>,
-    /// What was skipped, and how often.
-    reasons: BTreeMap<String, u64>,
-    /// Inside the output of tests that passed.
-    is_hiding: bool,
-    /// Inside the output of one that failed.
-    is_quoting: bool,
-}
+use self::binaries::Binary;
+use self::totals::Totals;
 
-/// Lines of a failed test's output that are repeated at the end.
-const QUOTED_LINES_MAX: usize = 12;
+/// Packages whose tests are about time: they are alone with their servers.
+const MEASURING: &[&str] = &["experiment", "reactor", "runner", "storelab"];
+
+/// The package whose tests take as long as all others that do not measure.
+const LONG: &str = "testkit";
 
 /// Runs `cargo test` with the arguments; the whole workspace without any.
-#[expect(clippy::print_stdout, reason = "it passes on what the tests print")]
+#[expect(clippy::print_stdout, reason = "the total is its answer")]
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<ExitCode> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(root).args(["test", "--no-fail-fast"]);
-    if arguments.is_empty() {
-        command.arg("--workspace");
-    }
-    command.args(arguments).args(["--", "--show-output"]).stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = command.spawn().context("cargo did not start")?;
-    let output = child.stdout.take().context("its output is piped")?;
+    let totals = if arguments.is_empty() { workspace(root)? } else { cargo(root, arguments)? };
+    println!("{totals}");
+    Ok(if totals.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What `cargo test` does with these arguments.
+fn cargo(root: &Path, arguments: &[String]) -> Result<Totals> {
+    let mut command = binaries::cargo(root);
+    command.args(["test", "--no-fail-fast"]).args(arguments).args(["--", "--show-output"]);
     let mut totals = Totals::default();
+    watch(&mut command, "cargo test", &mut totals, show)?;
+    Ok(totals)
+}
+
+/// Everything, in the order that takes least.
+fn workspace(root: &Path) -> Result<Totals> {
+    let all = binaries::build(root)?;
+    let (measuring, others): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|binary| MEASURING.contains(&binary.package.as_str()));
+    let (long, short): (Vec<_>, Vec<_>) = others.into_iter().partition(|binary| binary.package == LONG);
+    let totals = Mutex::new(Totals::default());
+    thread::scope(|scope| {
+        let lanes = [&long, &short].map(|lane| scope.spawn(|| run_all(lane, &totals)));
+        lanes.into_iter().try_for_each(|lane| lane.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })?;
+    run_all(&measuring, &totals)?;
+    let mut totals = totals.into_inner().unwrap_or_else(PoisonError::into_inner);
+    totals.add(cargo(root, &["--workspace", "--doc"].map(str::to_owned))?);
+    Ok(totals)
+}
+
+/// Runs binaries one after another. What one prints is shown when it has ended, so that lanes do not mix.
+#[expect(clippy::print_stdout, reason = "it passes on what the tests print")]
+fn run_all(binaries: &[Binary], totals: &Mutex<Totals>) -> Result<()> {
+    for binary in binaries {
+        println!("     Running {binary}");
+        let start = Instant::now();
+        let mut said = Vec::new();
+        let mut of_binary = Totals::default();
+        watch(&mut binary.command(), &binary.to_string(), &mut of_binary, |line| said.push(line.to_owned()))?;
+        println!("\n{}\n       Ended {binary} after {} s", said.join("\n"), start.elapsed().as_secs());
+        totals.lock().unwrap_or_else(PoisonError::into_inner).add(of_binary);
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "it passes on what the tests print")]
+fn show(line: &str) {
+    println!("{line}");
+}
+
+/// Runs a command to its end, counts what it prints and hands over the lines that are worth showing.
+fn watch(command: &mut Command, name: &str, totals: &mut Totals, mut show: impl FnMut(&str)) -> Result<()> {
+    let mut child: Child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().with_context(|| format!("{name} did not start"))?;
+    let output = child.stdout.take().context("its output is piped")?;
     for line in BufReader::new(output).split(b'\n') {
-        let line = line.context("the output of the tests broke off")?;
+        let line = line.with_context(|| format!("the output of {name} broke off"))?;
         let line = String::from_utf8_lossy(&line);
         if totals.take(&line) {
-            println!("{line}");
+            show(&line);
         }
     }
-    let status = child.wait().context("cargo did not end")?;
-    println!("{totals}");
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-impl Totals {
-    /// Counts a line of a test binary's output, and says whether it is worth showing.
-    fn take(&mut self, line: &str) -> bool {
-        if let Some(what) = line.trim().strip_prefix("skipped: ") {
-            self.skipped += 1;
-            *self.reasons.entry(what.to_owned()).or_default() += 1;
-        } else if let Some(result) = line.strip_prefix("test result: ") {
-            self.is_hiding = false;
-            self.passed += count(result, "passed");
-            self.failed += count(result, "failed");
-            self.skipped += count(result, "ignored");
-        } else if let Some(name) = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED")) {
-            self.failures.push(name.trim_end().to_owned());
-        }
-        match line {
-            "successes:" => self.is_hiding = true,
-            // The list of names at the end has the same head as what they said.
-            "failures:" => (self.is_hiding, self.is_quoting) = (false, false),
-            _ => {}
-        }
-        self.quote(line);
-        !self.is_hiding
+    let status = child.wait().with_context(|| format!("{name} did not end"))?;
+    if !status.success() && !totals.has_failed() {
+        totals.broken(format!("{name} ended with {status}"));
     }
-
-    /// Keeps what failed tests said.
-    fn quote(&mut self, line: &str) {
-        if self.is_hiding || line.starts_with("test result: ") {
-            self.is_quoting = false;
-        } else if line.starts_with("---- ") {
-            self.is_quoting = true;
-            self.said.push(vec![line.to_owned()]);
-        } else if let Some(lines) = self.said.last_mut()
-            && self.is_quoting
-            && lines.len() <= QUOTED_LINES_MAX
-            && !line.trim().is_empty()
-        {
-            lines.push(line.to_owned());
-        }
-    }
-}
-
-/// The number before a word: 9 for `passed` in `ok. 9 passed; 0 failed`.
-fn count(result: &str, word: &str) -> u64 {
-    let mut words = result.split([' ', ';', '.']).filter(|part| !part.is_empty());
-    let mut before = "";
-    words
-        .find_map(|part| {
-            let number = (part == word).then(|| before.parse().ok()).flatten();
-            before = part;
-            number
-        })
-        .unwrap_or_default()
-}
-
-impl fmt::Display for Totals {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(formatter)?;
-        for (what, times) in &self.reasons {
-            writeln!(formatter, "skipped {times} times: {what}")?;
-        }
-        for line in self.said.iter().flatten() {
-            writeln!(formatter, "{line}")?;
-        }
-        for name in &self.failures {
-            writeln!(formatter, "failed: {name}")?;
-        }
-        write!(formatter, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OUTPUT: &str = "
-running 3 tests
-test a ... ok
-test b - should panic ... ok
-test c ... FAILED
-
-successes:
-
----- a stdout ----
-skipped: redis is not installed
-
-
-successes:
-    a
-    b
-
-failures:
-
----- c stdout ----
-assertion failed
-
-failures:
-    c
-
-test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s
-
-running 5 tests
-test d ... ignored
-
-test result: ok. 4 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.72s";
-
-    #[test]
-    fn totals_are_summed_over_binaries_and_skips_are_named() {
-        let mut totals = Totals::default();
-        let shown: Vec<_> = OUTPUT.lines().filter(|line| totals.take(line)).collect();
-        assert_eq!(
-            totals.to_string(),
-            "\nskipped 1 times: redis is not installed\n---- c stdout ----\nassertion failed\nfailed: c\n6 passed, 1 failed, 2 skipped"
-        );
-        assert!(shown.contains(&"assertion failed"), "{shown:?}");
-        assert!(!shown.contains(&"---- a stdout ----"), "{shown:?}");
-    }
+    Ok(())
 }
