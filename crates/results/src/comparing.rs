@@ -36,7 +36,7 @@ impl Results {
     ///
     /// # Errors
     /// `NotFound`, `Damaged`.
-    pub fn run_data(&self, run: Uuid) -> Result<RunData> {
+    pub fn run_data(&mut self, run: Uuid) -> Result<RunData> {
         let mut data = RunData::new(self.record(run)?);
         self.each_sample(run, |sample| data.add(&sample))?;
         Ok(data)
@@ -47,7 +47,7 @@ impl Results {
     /// # Errors
     /// `Io` where the file cannot be read, `Damaged` where it is not what we write.
     pub fn calibration(&self, subject: &Subject) -> Result<Option<Calibration>> {
-        Ok(read(&self.calibration_path())?.into_iter().find(|known| known.subject == *subject))
+        Ok(read(&self.calibration_path()?)?.into_iter().find(|known| known.subject == *subject))
     }
 
     /// Keeps what identical runs differed by, in place of what was known of the same subject.
@@ -55,7 +55,7 @@ impl Results {
     /// # Errors
     /// `Io` where the file cannot be written; it is then what it was before.
     pub fn keep_calibration(&self, calibration: Calibration) -> Result<()> {
-        let path = self.calibration_path();
+        let path = self.calibration_path()?;
         let mut calibrations = read(&path)?;
         calibrations.retain(|known| known.subject != calibration.subject);
         calibrations.push(calibration);
@@ -66,8 +66,11 @@ impl Results {
     }
 
     /// Where calibrations lie.
-    pub fn calibration_path(&self) -> PathBuf {
-        self.path().with_file_name(FILE_NAME)
+    ///
+    /// # Errors
+    /// `Io` where the store is a server's and the user has no home folder.
+    pub fn calibration_path(&self) -> Result<PathBuf> {
+        Ok(self.folder()?.join(FILE_NAME))
     }
 }
 
@@ -107,12 +110,13 @@ mod tests {
     use experiment::Sink;
 
     use super::*;
+    use crate::Location;
     use crate::fixture::{self, MINUTE};
 
     #[test]
     fn a_run_comes_back_with_everything_that_counts() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut results = Results::open(Some(&folder.path().join("results.db"))).expect("opens");
+        let mut results = Results::open(&Location::File(folder.path().join("results.db"))).expect("opens");
         let mut samples = Vec::new();
         let (record, histograms) = fixture::run("checkout", MINUTE, |sample| samples.push(sample));
         results.started(&record).expect("kept");
@@ -132,7 +136,7 @@ mod tests {
     #[test]
     fn calibrations_are_kept_by_subject() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let results = Results::open(Some(&folder.path().join("results.db"))).expect("opens");
+        let results = Results::open(&Location::File(folder.path().join("results.db"))).expect("opens");
         let subject = |driver: &str| Subject {
             host: "here".to_owned(),
             driver: driver.to_owned(),
@@ -162,7 +166,7 @@ mod tests {
             1,
             "no part of a file is left"
         );
-        fs::write(results.calibration_path(), "{").expect("written");
+        fs::write(results.calibration_path().expect("a path"), "{").expect("written");
         assert!(matches!(results.calibration(&subject("redis")), Err(Error::Damaged { .. })));
     }
 }

@@ -1,59 +1,54 @@
 //! What can go wrong with the results store, told apart by what to do about it.
 
-use std::path::{Path, PathBuf};
-
-use rusqlite::ErrorCode;
+use crate::Location;
 
 /// The result of anything that the results store is asked.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A file system with less room than this is full for our purposes: `SQLite` grows its shared memory by 32 KiB at once.
-const FREE_BYTES_MIN: u64 = 64 * 1024;
+/// What a database said.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// There is no room for more.
-    #[error("the results store is full ({path})", path = path.display())]
+    #[error("the results store is full ({place})")]
     StorageFull {
-        /// The file.
-        path: PathBuf,
-        /// What `SQLite` says.
-        source: rusqlite::Error,
+        /// Where it is.
+        place: Location,
+        /// What the database says.
+        source: Source,
     },
     /// Another process kept the file to itself for longer than we wait.
-    #[error("the results store is locked by another process ({path})", path = path.display())]
+    #[error("the results store is locked by another process ({place})")]
     Locked {
-        /// The file.
-        path: PathBuf,
-        /// What `SQLite` says.
-        source: rusqlite::Error,
+        /// Where it is.
+        place: Location,
+        /// What the database says.
+        source: Source,
     },
     /// The file can be read but not written.
-    #[error("the results store cannot be written ({path})", path = path.display())]
+    #[error("the results store cannot be written ({place})")]
     ReadOnly {
-        /// The file.
-        path: PathBuf,
-        /// What `SQLite` says, where it was asked.
-        source: Option<rusqlite::Error>,
+        /// Where it is.
+        place: Location,
+        /// What the database says, where it was asked.
+        source: Option<Source>,
     },
     /// The file is something else.
-    #[error("{path} is not a results store: {reason}", path = path.display())]
+    #[error("{place} is not a results store: {reason}")]
     NotADatabase {
-        /// The file.
-        path: PathBuf,
+        /// Where it is.
+        place: Location,
         /// What it is instead.
         reason: String,
     },
     /// A newer Storelab wrote the file.
-    #[error(
-        "the results store is of version {found}, this Storelab knows up to {known} ({path})",
-        path = path.display()
-    )]
+    #[error("the results store is of version {found}, this Storelab knows up to {known} ({place})")]
     NewerVersion {
-        /// The file.
-        path: PathBuf,
+        /// Where it is.
+        place: Location,
         /// Its version.
         found: u32,
         /// The newest that is known here.
@@ -114,65 +109,58 @@ pub enum Error {
         #[from]
         source: std::io::Error,
     },
-    /// `SQLite` said no for another reason.
-    #[error("the results store failed ({path})", path = path.display())]
-    Sqlite {
-        /// The file.
-        path: PathBuf,
+    /// The database said no for another reason.
+    #[error("the results store failed ({place})")]
+    Failed {
+        /// Where it is.
+        place: Location,
         /// What it said.
-        source: rusqlite::Error,
+        source: Source,
+    },
+    /// The server does not answer, or refuses us.
+    #[error("the results store cannot be reached ({place})")]
+    Unreachable {
+        /// Where it is.
+        place: Location,
+        /// What was said, by whom it was.
+        source: Source,
+    },
+    /// What names the store names none.
+    #[error("the results store is misnamed: {reason}")]
+    Misnamed {
+        /// In which respect; what was written is not repeated, since it may hold a password.
+        reason: String,
     },
 }
 
 impl Error {
-    /// Of a file that could only be opened for reading: most often the disk is full, which has another remedy.
-    pub(crate) fn not_writable(path: &Path) -> Self {
-        if is_full(path) {
-            let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
-            return Self::StorageFull { path: path.to_owned(), source: rusqlite::Error::SqliteFailure(full, None) };
-        }
-        Self::ReadOnly { path: path.to_owned(), source: None }
-    }
-
-    /// Sorts what `SQLite` says by what to do about it.
-    pub(crate) fn of(path: &Path, source: rusqlite::Error) -> Self {
-        let path = path.to_owned();
-        match source.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Self::StorageFull { path, source },
-            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) if is_full(&path) => {
-                Self::StorageFull { path, source }
-            }
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked { path, source },
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly { path, source: Some(source) },
-            Some(ErrorCode::NotADatabase) => {
-                Self::NotADatabase { path, reason: "it is not an SQLite file, or it is encrypted".to_owned() }
-            }
-            Some(ErrorCode::DatabaseCorrupt) => {
-                Self::Damaged { what: path.display().to_string(), reason: source.to_string() }
-            }
-            _ => Self::Sqlite { path, source },
-        }
-    }
-
-    /// Whether the file may still be read although this happened when it was opened for writing.
-    pub(crate) fn leaves_readable(&self) -> bool {
-        matches!(self, Self::StorageFull { .. } | Self::ReadOnly { .. } | Self::Sqlite { .. } | Self::Io { .. })
-    }
-
     /// What to do about it, as a sentence fragment that follows `hint: `.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::StorageFull { place, .. } if place.is_server() => {
+                "free space on the server's disk, or delete old runs".to_owned()
+            }
             Self::StorageFull { .. } => {
                 "free space on that disk, delete old runs, or give another file with --store PATH".to_owned()
             }
             Self::Locked { .. } => {
-                "wait for the other storelab process, or give another file with --store PATH".to_owned()
+                "wait for the other storelab process, or give another store with --store PATH".to_owned()
+            }
+            Self::ReadOnly { place, .. } if place.is_server() => {
+                "grant the user the right to create the schema `storelab` and to write in it, and name the primary server"
+                    .to_owned()
             }
             Self::ReadOnly { .. } => {
                 "make the file and its folder writable, or give another with --store PATH".to_owned()
             }
-            Self::NotADatabase { .. } => "give another file with --store PATH; this one was left as it is".to_owned(),
-            Self::NewerVersion { .. } => "use the newer Storelab, or give another file with --store PATH".to_owned(),
+            Self::NotADatabase { .. } => "give another store with --store PATH; this one was left as it is".to_owned(),
+            Self::NewerVersion { .. } => "use the newer Storelab, or give another store with --store PATH".to_owned(),
+            Self::Unreachable { .. } => {
+                "see that the server runs and that the URL's host, port, user, password and database are right".to_owned()
+            }
+            Self::Misnamed { .. } => {
+                "give a path, or postgres://USER:PASSWORD@HOST:PORT/DATABASE, with --store or STORELAB_STORE".to_owned()
+            }
             Self::NotFound { near: Some(near), .. } => format!("did you mean `{near}`?"),
             Self::NotFound { near: None, .. } => "`storelab runs` lists what there is".to_owned(),
             Self::NoOperation { operation, known, .. } => {
@@ -184,7 +172,7 @@ impl Error {
             Self::Ambiguous { .. } => "give more digits of the id".to_owned(),
             Self::StillRunning { .. } => "stop it first, or wait for its end".to_owned(),
             Self::Io { .. } => "give another file with --store PATH, or set STORELAB_HOME to a folder".to_owned(),
-            Self::Damaged { .. } | Self::Output { .. } | Self::Sqlite { .. } => return None,
+            Self::Damaged { .. } | Self::Output { .. } | Self::Failed { .. } => return None,
         })
     }
 }
@@ -200,44 +188,21 @@ impl From<Error> for store::Error {
     }
 }
 
-/// Whether the file's file system has no room. `SQLite` tells a full disk by its own code only where it writes pages; where
-/// it makes its shared memory the code is that of any failure.
-fn is_full(path: &Path) -> bool {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    rustix::fs::statvfs(folder).is_ok_and(|found| found.f_bavail.saturating_mul(found.f_frsize) < FREE_BYTES_MIN)
-}
-
 #[cfg(test)]
 mod tests {
     use std::error::Error as _;
+    use std::path::PathBuf;
 
-    use rusqlite::ffi;
     use store::ErrorKind;
 
     use super::*;
 
     #[test]
-    fn sqlite_codes_are_sorted_by_what_to_do() {
-        let path = Path::new("results.db");
-        for (code, start) in [
-            (ffi::SQLITE_FULL, "the results store is full"),
-            (ffi::SQLITE_BUSY, "the results store is locked"),
-            (ffi::SQLITE_READONLY, "the results store cannot be written"),
-            (ffi::SQLITE_NOTADB, "results.db is not a results store"),
-            (ffi::SQLITE_CORRUPT, "results.db in the results store cannot be read"),
-            (ffi::SQLITE_IOERR_READ, "the results store failed"),
-        ] {
-            let error = Error::of(path, rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
-            assert!(error.to_string().starts_with(start), "{code}: {error}");
-        }
-    }
-
-    #[test]
     fn a_full_store_keeps_its_source_and_hint_on_the_way_out() {
-        let source = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None);
-        let error = store::Error::from(Error::of(Path::new("results.db"), source));
+        let place = Location::File(PathBuf::from("results.db"));
+        let error = store::Error::from(Error::StorageFull { place, source: "no room".into() });
         assert_eq!(error.kind(), ErrorKind::Rejected);
-        assert!(error.to_string().starts_with("the results store is full"), "{error}");
+        assert!(error.to_string().starts_with("the results store is full (results.db)"), "{error}");
         assert!(error.hint().is_some_and(|hint| hint.contains("--store PATH")));
         assert!(error.source().and_then(std::error::Error::source).is_some());
     }

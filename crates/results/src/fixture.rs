@@ -15,6 +15,11 @@ use uuid::Uuid;
 /// Seconds before anything counts.
 const WARM_UP_SECONDS: u64 = 5;
 
+/// A store of a test's own.
+pub(crate) fn open(path: &std::path::Path) -> super::Results {
+    super::Results::open(&super::Location::File(path.to_owned())).expect("it opens")
+}
+
 /// What kind of run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
@@ -121,6 +126,9 @@ fn record(name: &str, id: Uuid, start: jiff::Timestamp, shape: Shape) -> Record 
         verdict: Verdict::default(),
         search: None,
         error_messages: Vec::new(),
+        prometheus: None,
+        profiles: Vec::new(),
+        parts: Vec::new(),
         provenance: Provenance {
             storelab: "0.1.0".to_owned(),
             host: json!({ "kernel": "Linux 6.12.8", "processors": 2, "memory_bytes": 8_318_443_520_u64,

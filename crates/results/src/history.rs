@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use experiment::{
     E_DIVISIVE_RUNS_MAX, HISTORY_RUNS_MAX, History, HistoryMethod, HistoryMetric, HistoryPoint, Record, Status,
 };
-use rusqlite::{OptionalExtension, params};
 use uuid::Uuid;
 
 use crate::{Error, Result, Results, rows};
@@ -48,8 +47,9 @@ impl Results {
     ///
     /// # Errors
     /// `NotFound`, `Ambiguous`; `NoOperation` where there are runs, and none has the metric's operation; `Damaged`.
-    pub fn history(&self, asked: &str, query: &HistoryQuery) -> Result<History> {
-        let name = self.name_of(self.find(asked)?)?;
+    pub fn history(&mut self, asked: &str, query: &HistoryQuery) -> Result<History> {
+        let run = self.find(asked)?;
+        let name = self.name_of(run)?;
         let limit = query.limit.min(HISTORY_RUNS_MAX);
         let limit = match query.method {
             HistoryMethod::Hunter => limit,
@@ -99,39 +99,25 @@ impl Results {
         Ok(History::of(&name, &query.metric, points, query.method, query.change_min, notes))
     }
 
-    fn name_of(&self, run: Uuid) -> Result<String> {
-        self.connection
-            .query_row("SELECT name FROM runs WHERE id = ?1", [run.to_string()], |row| row.get(0))
-            .optional()
-            .map_err(self.failed())?
-            .ok_or_else(|| Error::NotFound { asked: run.to_string(), near: None })
+    fn name_of(&mut self, run: Uuid) -> Result<String> {
+        let found = self.database.query_one("SELECT name FROM runs WHERE id = ?1", &[run.to_string().into()])?;
+        found.ok_or_else(|| Error::NotFound { asked: run.to_string(), near: None })?.get(0)
     }
 
     /// Keys, ids and where they stand, newest first.
-    fn runs_named(&self, name: &str) -> Result<Vec<(i64, Uuid, Status)>> {
+    fn runs_named(&mut self, name: &str) -> Result<Vec<(i64, Uuid, Status)>> {
         let query = "SELECT key, id, status FROM runs WHERE name = ?1 ORDER BY started_at_us DESC, key DESC LIMIT ?2";
-        let found: Vec<(i64, String, String)> = self
-            .connection
-            .prepare_cached(query)
-            .and_then(|mut query| {
-                let read = params![name, RUNS_SEEN_MAX];
-                query.query_map(read, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
-            })
-            .map_err(self.failed())?;
-        let known = found.into_iter().map(|(key, id, status)| {
-            let id = Uuid::parse_str(&id).unwrap_or_default();
-            (key, id, rows::status(&status))
+        let found = self.database.query(query, &[name.into(), RUNS_SEEN_MAX.into()])?;
+        let known = found.iter().map(|row| {
+            let id = Uuid::parse_str(&row.get::<String>(1)?).unwrap_or_default();
+            Ok((row.get(0)?, id, rows::status(&row.get::<String>(2)?)))
         });
-        Ok(known.collect())
+        known.collect()
     }
 
-    fn record_of_key(&self, key: i64) -> Result<Option<Record>> {
-        let json: Option<String> = self
-            .connection
-            .prepare_cached("SELECT record FROM runs WHERE key = ?1")
-            .and_then(|mut query| query.query_row([key], |row| row.get(0)).optional())
-            .map_err(self.failed())?;
-        json.map(|json| rows::record(&json)).transpose()
+    fn record_of_key(&mut self, key: i64) -> Result<Option<Record>> {
+        let found = self.database.query_one("SELECT record FROM runs WHERE key = ?1", &[key.into()])?;
+        found.map(|row| rows::record(&row.get::<String>(0)?)).transpose()
     }
 }
 

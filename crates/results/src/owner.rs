@@ -33,14 +33,24 @@ impl Owner {
         }
     }
 
+    /// Whether it was heard of lately enough to count as alive where it cannot be looked at.
+    pub(crate) fn was_heard(heard_at: Timestamp, now: Timestamp) -> bool {
+        now.as_second() - heard_at.as_second() <= SILENCE_SECONDS_MAX
+    }
+
+    /// Whether it ran since another start of a machine than the observer: on another one, or before this one's start.
+    pub(crate) fn is_elsewhere(&self, observer: &Self) -> bool {
+        self.boot_id != observer.boot_id
+    }
+
     /// Whether it still runs, as far as `observer` can tell: exactly where both share process numbers, by when it was last
     /// heard of where they do not.
     pub(crate) fn is_alive(&self, observer: &Self, heard_at: Timestamp, now: Timestamp) -> bool {
-        if self.boot_id != observer.boot_id {
+        if self.is_elsewhere(observer) {
             return false;
         }
         if self.start_ticks == 0 || observer.start_ticks == 0 || self.namespace != observer.namespace {
-            return now.as_second() - heard_at.as_second() <= SILENCE_SECONDS_MAX;
+            return Self::was_heard(heard_at, now);
         }
         Stat::read(self.process_id).is_some_and(|stat| stat.start_ticks == self.start_ticks && !stat.is_over())
     }

@@ -1,14 +1,14 @@
 //! What can be asked of the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use experiment::{Comparison, HistogramRecord, Record, SampleRecord, Status};
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row};
 use stats::Series;
 use store::did_you_mean;
 use uuid::Uuid;
 
+use crate::database::{Row, Value};
 use crate::report;
 use crate::rows::{self, RunRow};
 use crate::{Error, Result, Results};
@@ -64,20 +64,22 @@ impl Results {
     ///
     /// # Errors
     /// What reading may bring.
-    pub fn runs(&self, limit: u32) -> Result<Vec<RunSummary>> {
+    pub fn runs(&mut self, limit: u32) -> Result<Vec<RunSummary>> {
+        self.runs_where("1 = 1", &[limit.into()])
+    }
+
+    /// Runs of which a condition holds, the newest first; the first parameter is how many at most.
+    pub(crate) fn runs_where(&mut self, condition: &str, parameters: &[Value]) -> Result<Vec<RunSummary>> {
         let columns = RunRow::COLUMNS;
         let query = format!(
             "SELECT {columns}, id, name, started_at_us, ended_at_us, driver, workload, variant, throughput_per_second, \
-             latency_us_p99, failed, valid, (SELECT count(*) FROM seconds WHERE run = runs.key) FROM runs ORDER BY started_at_us DESC, key DESC LIMIT ?1"
+             latency_us_p99, failed, valid, (SELECT count(*) FROM seconds WHERE run = runs.key) FROM runs \
+             WHERE {condition} ORDER BY started_at_us DESC, id DESC LIMIT ?1"
         );
-        let found: Vec<_> = self
-            .connection
-            .prepare_cached(&query)
-            .and_then(|mut query| query.query_map([limit], |row| Ok((RunRow::read(row)?, summary(row)?)))?.collect())
-            .map_err(self.failed())?;
-        let presented = found.into_iter().map(|(run, mut summary): (RunRow, RunSummary)| {
-            summary.status = self.presented(&run)?;
-            Ok(summary)
+        let found = self.database.query(&query, parameters)?;
+        let presented = found.iter().map(|row| {
+            let status = self.presented(&RunRow::read(row)?)?;
+            Ok(RunSummary { status, ..summary(row)? })
         });
         presented.collect()
     }
@@ -86,18 +88,18 @@ impl Results {
     ///
     /// # Errors
     /// `Ambiguous`, naming those that fit; `NotFound`, with the name that was probably meant.
-    pub fn find(&self, asked: &str) -> Result<Uuid> {
+    pub fn find(&mut self, asked: &str) -> Result<Uuid> {
         let asked = asked.trim();
         if asked == "last" {
-            return self.newest("TRUE", "")?.ok_or_else(|| Error::NotFound { asked: asked.to_owned(), near: None });
+            return self.newest("", &[])?.ok_or_else(|| Error::NotFound { asked: asked.to_owned(), near: None });
         }
         if let Ok(id) = Uuid::parse_str(asked)
-            && let Some(found) = self.newest("id = ?1", &id.to_string())?
+            && let Some(found) = self.newest("WHERE id = ?1", &[id.to_string().into()])?
         {
             return Ok(found);
         }
         // A name before digits: who calls a run `cafe` means that one, not the run whose id happens to end so.
-        if let Some(found) = self.newest("name = ?1", asked)? {
+        if let Some(found) = self.newest("WHERE name = ?1", &[asked.into()])? {
             return Ok(found);
         }
         let fitting = self.with_digits(asked)?;
@@ -115,7 +117,7 @@ impl Results {
     ///
     /// # Errors
     /// `NotFound`, `Damaged`.
-    pub fn record(&self, run: Uuid) -> Result<Record> {
+    pub fn record(&mut self, run: Uuid) -> Result<Record> {
         let (row, json) = self.row(run)?;
         let mut record = rows::record(&json)?;
         if self.is_left_behind(&row)? {
@@ -125,7 +127,7 @@ impl Results {
     }
 
     /// Where a run stands.
-    pub(crate) fn status(&self, run: Uuid) -> Result<Status> {
+    pub(crate) fn status(&mut self, run: Uuid) -> Result<Status> {
         let (row, _) = self.row(run)?;
         self.presented(&row)
     }
@@ -135,7 +137,7 @@ impl Results {
     ///
     /// # Errors
     /// `NotFound`, `Damaged`.
-    pub fn samples(&self, run: Uuid) -> Result<Vec<SampleRecord>> {
+    pub fn samples(&mut self, run: Uuid) -> Result<Vec<SampleRecord>> {
         let mut samples = Vec::new();
         self.each_sample(run, |sample| samples.push(sample))?;
         Ok(samples)
@@ -145,7 +147,7 @@ impl Results {
     ///
     /// # Errors
     /// `NotFound`, `Damaged`.
-    pub fn each_sample(&self, run: Uuid, mut take: impl FnMut(SampleRecord)) -> Result<()> {
+    pub fn each_sample(&mut self, run: Uuid, mut take: impl FnMut(SampleRecord)) -> Result<()> {
         self.try_each_sample(run, |sample| {
             take(sample);
             Ok(())
@@ -156,7 +158,11 @@ impl Results {
     ///
     /// # Errors
     /// `NotFound`, `Damaged`, and what `take` returns.
-    pub(crate) fn try_each_sample(&self, run: Uuid, mut take: impl FnMut(SampleRecord) -> Result<()>) -> Result<()> {
+    pub(crate) fn try_each_sample(
+        &mut self,
+        run: Uuid,
+        mut take: impl FnMut(SampleRecord) -> Result<()>,
+    ) -> Result<()> {
         let (row, _) = self.row(run)?;
         let mut gauges = self.gauges(row.key)?.into_iter().peekable();
         let mut current: Option<SampleRecord> = None;
@@ -182,54 +188,47 @@ impl Results {
     }
 
     /// The names of all gauges that some second of a run has, in alphabetic order.
-    pub(crate) fn gauge_names(&self, run: Uuid) -> Result<Vec<String>> {
+    pub(crate) fn gauge_names(&mut self, run: Uuid) -> Result<Vec<String>> {
         let (row, _) = self.row(run)?;
-        let query =
-            "SELECT DISTINCT gauge.key FROM seconds, json_each(seconds.gauges) AS gauge WHERE run = ?1 ORDER BY 1";
-        self.connection
-            .prepare_cached(query)
-            .and_then(|mut query| query.query_map([row.key], |row| row.get(0))?.collect())
-            .map_err(self.failed())
+        let names: BTreeSet<_> = self.gauges(row.key)?.into_iter().flat_map(|(_, gauges)| gauges.into_keys()).collect();
+        Ok(names.into_iter().map(str::to_owned).collect())
     }
 
     /// The raw histograms of a run; there are none before its end.
     ///
     /// # Errors
     /// `NotFound`, `Damaged`.
-    pub fn histograms(&self, run: Uuid) -> Result<Vec<HistogramRecord>> {
+    pub fn histograms(&mut self, run: Uuid) -> Result<Vec<HistogramRecord>> {
         let (row, _) = self.row(run)?;
         let query = "SELECT phase, operation, metric, histogram FROM histograms WHERE run = ?1 ORDER BY 1, 2, 3";
-        let found: Vec<(u16, String, String, Vec<u8>)> = self
-            .connection
-            .prepare_cached(query)
-            .and_then(|mut query| {
-                query.query_map([row.key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?.collect()
-            })
-            .map_err(self.failed())?;
-        let known = found.into_iter().filter_map(|(phase, operation, metric, blob)| {
+        let mut histograms = Vec::new();
+        self.database.each(query, &[row.key.into()], |row| {
             // A metric that a later Storelab of the same tables added is none that we could show.
-            let metric = rows::metric(&metric)?;
-            Some(rows::decode(Some(&blob)).map(|histogram| HistogramRecord { phase, operation, metric, histogram }))
-        });
-        known.collect()
+            let Some(metric) = rows::metric(&row.get::<String>(2)?) else { return Ok(()) };
+            let histogram = rows::decode(Some(&row.get::<Vec<u8>>(3)?))?;
+            histograms.push(HistogramRecord { phase: row.get(0)?, operation: row.get(1)?, metric, histogram });
+            Ok(())
+        })?;
+        Ok(histograms)
     }
 
     /// The report of a run as HTML, drawn without holding all samples in memory.
     ///
     /// # Errors
     /// `NotFound`, `Damaged`.
-    pub fn report(&self, run: Uuid) -> Result<String> {
+    pub fn report(&mut self, run: Uuid) -> Result<String> {
         let record = self.record(run)?;
         let mut series = Series::default();
         self.each_sample(run, |sample| report::add_sample(&mut series, &sample))?;
-        Ok(report::html_of(&record, &series, &self.histograms(run)?))
+        let pictures = self.pictures(run, &record)?;
+        Ok(report::html_with(&record, &series, &self.histograms(run)?, &pictures))
     }
 
     /// The report of several runs side by side.
     ///
     /// # Errors
     /// `NotFound`, `Damaged`.
-    pub fn report_side_by_side(&self, runs: &[Uuid]) -> Result<String> {
+    pub fn report_side_by_side(&mut self, runs: &[Uuid]) -> Result<String> {
         let drawn = runs.iter().map(|run| self.drawn(*run));
         Ok(report::side_by_side(&drawn.collect::<Result<Vec<_>>>()?))
     }
@@ -238,91 +237,71 @@ impl Results {
     ///
     /// # Errors
     /// `NotFound`, `Damaged`.
-    pub fn report_comparison(&self, comparison: &Comparison) -> Result<String> {
+    pub fn report_comparison(&mut self, comparison: &Comparison) -> Result<String> {
         let runs = comparison.sides.iter().flat_map(|side| &side.runs);
         // A run of another store has its figures in the comparison, but no curve.
         let drawn = runs.map(|(run, _)| self.drawn(*run)).filter(|drawn| !matches!(drawn, Err(Error::NotFound { .. })));
         Ok(report::comparison(comparison, &drawn.collect::<Result<Vec<_>>>()?))
     }
 
-    fn drawn(&self, run: Uuid) -> Result<report::Drawn> {
+    fn drawn(&mut self, run: Uuid) -> Result<report::Drawn> {
         let mut series = Series::default();
         self.each_sample(run, |sample| report::add_sample(&mut series, &sample))?;
         Ok(report::Drawn { record: self.record(run)?, series, histograms: self.histograms(run)? })
     }
 
-    fn presented(&self, run: &RunRow) -> Result<Status> {
+    fn presented(&mut self, run: &RunRow) -> Result<Status> {
         Ok(if self.is_left_behind(run)? { Status::Interrupted } else { run.status })
     }
 
-    fn row(&self, run: Uuid) -> Result<(RunRow, String)> {
+    fn row(&mut self, run: Uuid) -> Result<(RunRow, String)> {
         let query = format!("SELECT {}, record FROM runs WHERE id = ?1", RunRow::COLUMNS);
-        self.connection
-            .prepare_cached(&query)
-            .and_then(|mut query| {
-                query.query_row([run.to_string()], |row| Ok((RunRow::read(row)?, row.get(RunRow::WIDTH)?))).optional()
-            })
-            .map_err(self.failed())?
-            .ok_or_else(|| Error::NotFound { asked: run.to_string(), near: None })
+        let found = self.database.query_one(&query, &[run.to_string().into()])?;
+        let row = found.ok_or_else(|| Error::NotFound { asked: run.to_string(), near: None })?;
+        Ok((RunRow::read(&row)?, row.get(RunRow::WIDTH)?))
     }
 
-    fn newest(&self, condition: &str, parameter: &str) -> Result<Option<Uuid>> {
-        // `?1 = ?1` uses the parameter where the condition does not.
-        let query =
-            format!("SELECT id FROM runs WHERE {condition} AND ?1 = ?1 ORDER BY started_at_us DESC, key DESC LIMIT 1");
-        let found: Option<String> =
-            self.connection.query_row(&query, [parameter], |row| row.get(0)).optional().map_err(self.failed())?;
-        found.map(|id| parse_id(&id)).transpose()
+    fn newest(&mut self, condition: &str, parameters: &[Value]) -> Result<Option<Uuid>> {
+        let query = format!("SELECT id FROM runs {condition} ORDER BY started_at_us DESC, key DESC LIMIT 1");
+        let found = self.database.query_one(&query, parameters)?;
+        found.map(|row| parse_id(&row.get::<String>(0)?)).transpose()
     }
 
-    fn with_digits(&self, asked: &str) -> Result<Vec<(Uuid, String)>> {
+    fn with_digits(&mut self, asked: &str) -> Result<Vec<(Uuid, String)>> {
         let digits = asked.replace('-', "").to_ascii_lowercase();
         if digits.len() < FRAGMENT_DIGITS_MIN || !digits.chars().all(|digit| digit.is_ascii_hexdigit()) {
             return Ok(Vec::new());
         }
         let query = "SELECT id, name FROM runs WHERE replace(id, '-', '') LIKE ?1 || '%' \
                      OR replace(id, '-', '') LIKE '%' || ?1 ORDER BY started_at_us DESC, key DESC LIMIT ?2";
-        let found: Vec<(String, String)> = self
-            .connection
-            .prepare_cached(query)
-            .and_then(|mut query| {
-                query.query_map((&digits, CANDIDATES_MAX), |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-            })
-            .map_err(self.failed())?;
-        found.into_iter().map(|(id, name)| Ok((parse_id(&id)?, name))).collect()
+        let found = self.database.query(query, &[digits.into(), CANDIDATES_MAX.into()])?;
+        found.iter().map(|row| Ok((parse_id(&row.get::<String>(0)?)?, row.get(1)?))).collect()
     }
 
-    fn nearest_name(&self, asked: &str) -> Result<Option<String>> {
-        let names: Vec<String> = self
-            .connection
-            .prepare_cached("SELECT DISTINCT name FROM runs")
-            .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect())
-            .map_err(self.failed())?;
+    fn nearest_name(&mut self, asked: &str) -> Result<Option<String>> {
+        let found = self.database.query("SELECT DISTINCT name FROM runs", &[])?;
+        let names: Vec<String> = found.iter().map(|row| row.get(0)).collect::<Result<_>>()?;
         Ok(did_you_mean(asked, names.iter().map(String::as_str).chain(["last"])).map(str::to_owned))
     }
 
-    fn gauges(&self, key: i64) -> Result<Vec<(u64, BTreeMap<&'static str, f64>)>> {
+    fn gauges(&mut self, key: i64) -> Result<Vec<(u64, BTreeMap<&'static str, f64>)>> {
         let query = "SELECT second, gauges FROM seconds WHERE run = ?1 ORDER BY second";
-        let found: Vec<(i64, String)> = self
-            .connection
-            .prepare_cached(query)
-            .and_then(|mut query| query.query_map([key], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
-            .map_err(self.failed())?;
-        let read = found.into_iter().map(|(second, json)| {
-            let gauges: BTreeMap<String, Option<f64>> = serde_json::from_str(&json)
+        let mut read = Vec::new();
+        self.database.each(query, &[key.into()], |row| {
+            let gauges: BTreeMap<String, Option<f64>> = serde_json::from_str(&row.get::<String>(1)?)
                 .map_err(|error| Error::Damaged { what: "a sample".to_owned(), reason: error.to_string() })?;
             let gauges = gauges.into_iter().filter_map(|(name, value)| Some((rows::gauge_name(&name)?, value?)));
-            Ok((second as u64, gauges.collect()))
-        });
-        read.collect()
+            read.push((row.get(0)?, gauges.collect()));
+            Ok(())
+        })?;
+        Ok(read)
     }
 }
 
-fn summary(row: &Row<'_>) -> Result<RunSummary, rusqlite::Error> {
+fn summary(row: &Row) -> Result<RunSummary> {
     let at = |place: usize| place + RunRow::WIDTH;
-    let id: String = row.get(at(0))?;
     Ok(RunSummary {
-        id: Uuid::parse_str(&id).unwrap_or_default(),
+        id: Uuid::parse_str(&row.get::<String>(at(0))?).unwrap_or_default(),
         name: row.get(at(1))?,
         status: Status::Failed,
         started_at: rows::timestamp(row.get(at(2))?),
@@ -332,9 +311,9 @@ fn summary(row: &Row<'_>) -> Result<RunSummary, rusqlite::Error> {
         variant: row.get(at(6))?,
         throughput_per_second: row.get(at(7))?,
         latency_us_p99: row.get(at(8))?,
-        failed: row.get::<_, Option<i64>>(at(9))?.map(|failed| failed as u64),
+        failed: row.get(at(9))?,
         valid: row.get(at(10))?,
-        seconds: row.get::<_, i64>(at(11))?.cast_unsigned(),
+        seconds: row.get(at(11))?,
     })
 }
 

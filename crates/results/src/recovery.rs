@@ -1,9 +1,9 @@
 //! Runs whose process died are interrupted, not running.
 
 use experiment::{Record, Status};
-use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::owner::Owner;
 use crate::rows::{self, RunRow, SampleRow};
 use crate::settle::Settlement;
 use crate::{Result, Results};
@@ -26,54 +26,52 @@ impl Results {
     }
 
     /// Whether a run that is on record as going on has lost its process.
-    pub(crate) fn is_left_behind(&self, run: &RunRow) -> Result<bool> {
+    pub(crate) fn is_left_behind(&mut self, run: &RunRow) -> Result<bool> {
         if run.status != Status::Running {
             return Ok(false);
         }
-        let query = "SELECT max(ifnull((SELECT max(heard_at_us) FROM seconds WHERE run = ?1), 0), started_at_us) \
-                     FROM runs WHERE key = ?1";
-        let heard_at: i64 = self.connection.query_row(query, [run.key], |row| row.get(0)).map_err(self.failed())?;
-        Ok(!run.owner.is_alive(&self.owner, rows::timestamp(heard_at), Timestamp::now()))
+        // Nobody could be heard of while the server was down.
+        let query = "SELECT coalesce((SELECT max(heard_at_us) FROM seconds WHERE run = ?1), 0), coalesce(heard_at_us, 0), \
+                     started_at_us, {up}, {now} FROM runs WHERE key = ?1";
+        let Some(row) = self.database.query_one(query, &[run.key.into()])? else { return Ok(false) };
+        let mut heard_at = 0;
+        for place in 0..4 {
+            heard_at = heard_at.max(row.get(place)?);
+        }
+        let (heard_at, now) = (rows::timestamp(heard_at), rows::timestamp(row.get(4)?));
+        if self.database.is_shared_by_hosts() && run.owner.is_elsewhere(&self.owner) {
+            return Ok(!Owner::was_heard(heard_at, now));
+        }
+        Ok(!run.owner.is_alive(&self.owner, heard_at, now))
     }
 
     /// Puts the figures of the samples into the record of a run that was left behind.
-    pub(crate) fn settle(&self, key: i64, record: &mut Record) -> Result<()> {
+    pub(crate) fn settle(&mut self, key: i64, record: &mut Record) -> Result<()> {
         let mut settlement = Settlement::default();
         self.each_row(key, |row| settlement.add(record, &row))?;
-        let query = "SELECT ifnull(max(second) + 1, 0) FROM seconds WHERE run = ?1";
-        let seconds: i64 = self.connection.query_row(query, [key], |row| row.get(0)).map_err(self.failed())?;
-        settlement.write_into(record, seconds as u64);
+        let query = "SELECT coalesce(max(second) + 1, 0) FROM seconds WHERE run = ?1";
+        let seconds = self.database.query_one(query, &[key.into()])?.map_or(Ok(0), |row| row.get(0))?;
+        settlement.write_into(record, seconds);
         Ok(())
     }
 
-    fn left_behind(&self) -> Result<Vec<(i64, Record)>> {
+    fn left_behind(&mut self) -> Result<Vec<(i64, Record)>> {
         let columns = RunRow::COLUMNS;
         let query = format!("SELECT {columns}, record FROM runs WHERE status = 'running'");
-        let running: Vec<(RunRow, String)> = self
-            .connection
-            .prepare_cached(&query)
-            .and_then(|mut query| {
-                query.query_map([], |row| Ok((RunRow::read(row)?, row.get(RunRow::WIDTH)?)))?.collect()
-            })
-            .map_err(self.failed())?;
         let mut left = Vec::new();
-        for (run, json) in running {
+        for row in self.database.query(&query, &[])? {
+            let run = RunRow::read(&row)?;
             if self.is_left_behind(&run)? {
-                left.push((run.key, rows::record(&json)?));
+                left.push((run.key, rows::record(&row.get::<String>(RunRow::WIDTH)?)?));
             }
         }
         Ok(left)
     }
 
     /// Hands over the samples of a run row by row, in order of seconds.
-    pub(crate) fn each_row(&self, key: i64, mut take: impl FnMut(SampleRow) -> Result<()>) -> Result<()> {
+    pub(crate) fn each_row(&mut self, key: i64, mut take: impl FnMut(SampleRow) -> Result<()>) -> Result<()> {
         let columns = SampleRow::COLUMNS;
         let query = format!("SELECT {columns} FROM samples WHERE run = ?1 ORDER BY second, phase, operation");
-        let mut query = self.connection.prepare_cached(&query).map_err(self.failed())?;
-        let found = query.query_map([key], SampleRow::read).map_err(self.failed())?;
-        for row in found {
-            take(row.map_err(self.failed())?)?;
-        }
-        Ok(())
+        self.database.each(&query, &[key.into()], |row| take(SampleRow::read(&row)?))
     }
 }

@@ -5,9 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use experiment::{Metric, Record, SampledOperation, Status};
 use jiff::Timestamp;
-use rusqlite::Row;
 use stats::Histogram;
 
+use crate::database::Row;
 use crate::owner::Owner;
 use crate::{Error, Result};
 
@@ -23,18 +23,18 @@ pub(crate) struct RunRow {
 
 impl RunRow {
     /// The columns that [`read`](Self::read) expects first in a row.
-    pub(crate) const COLUMNS: &str = "runs.key, runs.status, ifnull(runs.owner_process_id, 0), \
-         ifnull(runs.owner_start_ticks, 0), ifnull(runs.owner_boot_id, ''), ifnull(runs.owner_namespace, '')";
+    pub(crate) const COLUMNS: &str = "runs.key, runs.status, coalesce(runs.owner_process_id, 0), \
+         coalesce(runs.owner_start_ticks, 0), coalesce(runs.owner_boot_id, ''), coalesce(runs.owner_namespace, '')";
     /// How many they are.
     pub(crate) const WIDTH: usize = 6;
 
-    pub(crate) fn read(row: &Row<'_>) -> Result<Self, rusqlite::Error> {
+    pub(crate) fn read(row: &Row) -> Result<Self> {
         Ok(Self {
             key: row.get(0)?,
-            status: status(&row.get::<_, String>(1)?),
+            status: status(&row.get::<String>(1)?),
             owner: Owner {
                 process_id: row.get(2)?,
-                start_ticks: row.get::<_, i64>(3)? as u64,
+                start_ticks: row.get(3)?,
                 boot_id: row.get(4)?,
                 namespace: row.get(5)?,
             },
@@ -97,13 +97,13 @@ impl SampleRow {
     /// The columns that [`read`](Self::read) expects.
     pub(crate) const COLUMNS: &str = "second, phase, operation, succeeded, failed, latency";
 
-    pub(crate) fn read(row: &Row<'_>) -> Result<Self, rusqlite::Error> {
+    pub(crate) fn read(row: &Row) -> Result<Self> {
         Ok(Self {
-            second: row.get::<_, i64>(0)? as u64,
+            second: row.get(0)?,
             phase: row.get(1)?,
             operation: row.get(2)?,
-            succeeded: row.get::<_, i64>(3)? as u64,
-            failed: row.get::<_, i64>(4)? as u64,
+            succeeded: row.get(3)?,
+            failed: row.get(4)?,
             latency: row.get(5)?,
         })
     }

@@ -13,6 +13,7 @@ mod openmetrics;
 mod parquet;
 mod seconds;
 
+use std::cell::RefCell;
 use std::io::Write;
 use std::path::Path;
 
@@ -71,19 +72,20 @@ pub fn of_file(path: &Path) -> Option<&'static Format> {
 
 /// A run that is being written: its record, and its seconds one at a time.
 struct Source<'a> {
-    results: &'a Results,
+    /// Asked by whoever writes, one question at a time.
+    results: RefCell<&'a mut Results>,
     record: Record,
 }
 
 impl Source<'_> {
     /// Every second in order. One fails where taking it does.
     fn each_sample(&self, take: impl FnMut(SampleRecord) -> Result<()>) -> Result<()> {
-        self.results.try_each_sample(self.record.id, take)
+        self.results.borrow_mut().try_each_sample(self.record.id, take)
     }
 
     /// The names of everything that was measured beside the operations, in alphabetic order.
     fn gauge_names(&self) -> Result<Vec<String>> {
-        self.results.gauge_names(self.record.id)
+        self.results.borrow_mut().gauge_names(self.record.id)
     }
 
     /// A phase's name and whether it counts; a phase that the record does not know counts.
@@ -106,8 +108,9 @@ impl Results {
     ///
     /// # Errors
     /// `NotFound`, `Damaged`; `Output` where it cannot be written.
-    pub fn export(&self, run: Uuid, format: &Format, out: Output<'_>) -> Result<()> {
-        let source = Source { results: self, record: self.record(run)? };
+    pub fn export(&mut self, run: Uuid, format: &Format, out: Output<'_>) -> Result<()> {
+        let record = self.record(run)?;
+        let source = Source { results: RefCell::new(self), record };
         (format.write)(&source, out)?;
         Ok(out.flush()?)
     }

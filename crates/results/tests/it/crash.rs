@@ -1,20 +1,21 @@
 //! `kill -9` while a run is kept: what was acknowledged is there, and the run is not shown as going on.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use experiment::{Sink, Status};
+use results::Location;
 use uuid::Uuid;
 
-use crate::{CHILD_VARIABLE, fixture, open, place, short_run};
+use crate::on::{On, number, place, written};
+use crate::{CHILD_VARIABLE, fixture, open, short_run};
 
 /// Kills at different places of the write path.
 const KILLS: u64 = 12;
 
 /// The child: keeps seconds as fast as it can, and says each that was acknowledged.
-pub(crate) fn sample_until_killed(path: &Path) {
-    let mut results = open(path);
+pub(crate) fn sample_until_killed(location: &Location) {
+    let mut results = open(location);
     let id = Uuid::now_v7();
     results.started(&fixture::started("killed", id)).expect("started");
     let (_, samples, _) = short_run("killed");
@@ -32,11 +33,11 @@ pub(crate) fn sample_until_killed(path: &Path) {
     }
 }
 
-pub(crate) fn a_killed_run_is_interrupted() {
-    let (_folder, path) = place();
+pub(crate) fn a_killed_run_is_interrupted(on: On) {
+    let (_folder, location) = place(on);
     for kill in 0..KILLS {
         let mut child = Command::new(std::env::current_exe().expect("this binary"))
-            .env(CHILD_VARIABLE, format!("sample:{}", path.display()))
+            .env(CHILD_VARIABLE, format!("sample:{}", written(&location)))
             .stdout(Stdio::piped())
             .spawn()
             .expect("a child");
@@ -46,7 +47,7 @@ pub(crate) fn a_killed_run_is_interrupted() {
         for _ in 0..=kill * 7 {
             acknowledged = told.next().expect("a second").expect("a line").parse().expect("a number");
         }
-        let observer = open(&path);
+        let mut observer = open(&location);
         assert_eq!(observer.record(id).expect("there").status, Status::Running, "its process lives");
         child.kill().expect("killed");
         child.wait().expect("collected");
@@ -58,12 +59,12 @@ pub(crate) fn a_killed_run_is_interrupted() {
         assert_eq!(observer.record(id).expect("there").status, Status::Interrupted);
         assert_eq!(observer.runs(1).expect("listed")[0].status, Status::Interrupted);
         drop(observer);
-        check_interrupted(&path, id, acknowledged);
+        check_interrupted(&location, id, acknowledged);
     }
 }
 
-fn check_interrupted(path: &Path, id: Uuid, acknowledged: u64) {
-    let results = open(path);
+fn check_interrupted(location: &Location, id: Uuid, acknowledged: u64) {
+    let mut results = open(location);
     let record = results.record(id).expect("there");
     let seconds = results.samples(id).expect("there").len() as u64;
     assert!(seconds > acknowledged, "{acknowledged} was acknowledged, {seconds} are there");
@@ -73,11 +74,11 @@ fn check_interrupted(path: &Path, id: Uuid, acknowledged: u64) {
     assert!(record.total.succeeded > 0 && record.operations.len() == 2, "the figures are those of the samples");
     let sum = record.accounting;
     assert_eq!(sum.scheduled, sum.succeeded + sum.failed + sum.shed + sum.unfinished);
-    let connection = rusqlite::Connection::open(path).expect("opens");
-    let intact: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("checked");
-    assert_eq!(intact, "ok");
-    let stored: String = connection
-        .query_row("SELECT status FROM runs WHERE id = ?1", [id.to_string()], |row| row.get(0))
-        .expect("there");
-    assert_eq!(stored, "interrupted", "opening the store wrote it down");
+    if let Location::File(path) = location {
+        let connection = rusqlite::Connection::open(path).expect("opens");
+        let intact: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("checked");
+        assert_eq!(intact, "ok");
+    }
+    let written_down = format!("SELECT count(*) FROM runs WHERE id = '{id}' AND status = 'interrupted'");
+    assert_eq!(number(location, &written_down), 1, "opening the store wrote it down");
 }

@@ -13,7 +13,8 @@ use stats::Histogram;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{fixture, open, place, short_run};
+use crate::on::{On, place};
+use crate::{fixture, open, short_run};
 
 /// What nobody would call an operation, and a program may all the same.
 const HOSTILE: &str = "a,\"b\"\n<c> `d`|@team\\ 100% https://x.example\u{1}é";
@@ -27,8 +28,8 @@ struct Kept {
     histograms: Vec<HistogramRecord>,
 }
 
-fn kept(shape: fixture::Shape, change: impl Fn(&mut Record)) -> Kept {
-    let (folder, path) = place();
+fn kept(on: On, shape: fixture::Shape, change: impl Fn(&mut Record)) -> Kept {
+    let (folder, path) = place(on);
     let mut results = open(&path);
     let mut samples = Vec::new();
     let (mut record, histograms) = fixture::run("checkout", shape, |sample| samples.push(sample));
@@ -43,7 +44,7 @@ fn kept(shape: fixture::Shape, change: impl Fn(&mut Record)) -> Kept {
 }
 
 /// A plain run, and one in which everything that can be named is named badly.
-fn runs() -> [Kept; 2] {
+fn runs(on: On) -> [Kept; 2] {
     let plain = fixture::Shape { seconds: 8, rate_per_second: 200, ..fixture::MINUTE };
     let hostile = fixture::Shape { operations: &[(HOSTILE, 0.7), ("read", 0.3)], ..plain };
     let named_badly = |record: &mut Record| {
@@ -58,7 +59,7 @@ fn runs() -> [Kept; 2] {
         HOSTILE.clone_into(&mut threshold.expression);
         record.verdict.thresholds.extend([threshold.clone(), threshold]);
     };
-    [kept(plain, |_| ()), kept(hostile, named_badly)]
+    [kept(on, plain, |_| ()), kept(on, hostile, named_badly)]
 }
 
 fn written(kept: &Kept, name: &str) -> Vec<u8> {
@@ -72,8 +73,8 @@ fn text(kept: &Kept, name: &str) -> String {
     String::from_utf8(written(kept, name)).expect("it is text")
 }
 
-pub(crate) fn every_format() {
-    for kept in runs() {
+pub(crate) fn every_format(on: On) {
+    for kept in runs(on) {
         for format in FORMATS {
             let mut out = Vec::new();
             kept.results.export(kept.record.id, format, &mut out).expect("written");
@@ -83,7 +84,7 @@ pub(crate) fn every_format() {
         }
     }
     // A run that is still going on has no end to tell of, and is written all the same.
-    let (_folder, path) = place();
+    let (_folder, path) = place(on);
     let mut results = open(&path);
     let record = fixture::started("young", Uuid::now_v7());
     results.started(&record).expect("started");
@@ -100,8 +101,8 @@ fn fails_where_its_output_does(kept: &Kept, format: &Format) {
     assert!(matches!(failed, Err(Error::Output { .. })), "{}: {failed:?}", format.name);
 }
 
-pub(crate) fn json() {
-    for kept in runs() {
+pub(crate) fn json(on: On) {
+    for kept in runs(on) {
         let read: Record = serde_json::from_str(&text(&kept, "json")).expect("a record");
         assert_eq!(read, kept.record);
     }
@@ -132,8 +133,8 @@ fn table(text: &str) -> Vec<BTreeMap<String, String>> {
     named.collect()
 }
 
-pub(crate) fn csv_operations() {
-    for kept in runs() {
+pub(crate) fn csv_operations(on: On) {
+    for kept in runs(on) {
         let rows = table(&text(&kept, "csv-operations"));
         let of_phases: usize = kept.record.phases.iter().map(|phase| phase.operations.len() + 1).sum();
         assert_eq!(rows.len(), kept.record.operations.len() + 1 + of_phases);
@@ -154,8 +155,8 @@ pub(crate) fn csv_operations() {
     }
 }
 
-pub(crate) fn csv_seconds() {
-    for kept in runs() {
+pub(crate) fn csv_seconds(on: On) {
+    for kept in runs(on) {
         let rows = table(&text(&kept, "csv-seconds"));
         let expect: usize = kept.samples.iter().map(|sample| sample.operations.len() + 1).sum();
         assert_eq!(rows.len(), expect);
@@ -180,8 +181,8 @@ pub(crate) fn csv_seconds() {
 }
 
 /// A second in which one phase ends and another begins, and one in which nothing ends.
-pub(crate) fn csv_seconds_between() {
-    let (_folder, path) = place();
+pub(crate) fn csv_seconds_between(on: On) {
+    let (_folder, path) = place(on);
     let mut results = open(&path);
     let (record, mut samples, histograms) = short_run("between");
     let [of_warm_up, of_steady] = [4, 5].map(|second: usize| samples[second].operations.clone());
@@ -214,8 +215,8 @@ pub(crate) fn csv_seconds_between() {
     assert_eq!(totals("6"), [row("steady", "true", 0, false)]);
 }
 
-pub(crate) fn parquet() {
-    for kept in runs() {
+pub(crate) fn parquet(on: On) {
+    for kept in runs(on) {
         let bytes = parquet_bytes(&kept);
         let reader = SerializedFileReader::new(bytes).expect("a Parquet file");
         let expect = table(&text(&kept, "csv-seconds"));
@@ -247,8 +248,8 @@ fn parquet_bytes(kept: &Kept) -> bytes::Bytes {
     written(kept, "parquet").into()
 }
 
-pub(crate) fn hdr_log() {
-    for kept in runs() {
+pub(crate) fn hdr_log(on: On) {
+    for kept in runs(on) {
         let log = text(&kept, "hdr-log");
         let mut found: BTreeMap<Option<String>, Histogram> = BTreeMap::new();
         let mut starts = Vec::new();
@@ -280,8 +281,8 @@ pub(crate) fn hdr_log() {
     }
 }
 
-pub(crate) fn openmetrics() {
-    for kept in runs() {
+pub(crate) fn openmetrics(on: On) {
+    for kept in runs(on) {
         let text = text(&kept, "openmetrics");
         assert!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1);
         let mut family = String::new();
@@ -305,8 +306,8 @@ pub(crate) fn openmetrics() {
     }
 }
 
-pub(crate) fn junit() {
-    for kept in runs() {
+pub(crate) fn junit(on: On) {
+    for kept in runs(on) {
         let text = text(&kept, "junit");
         assert!(text.starts_with("<?xml version=\"1.0\"") && text.ends_with("</testsuites>\n"));
         let thresholds = text.matches(".threshold\" name=").count();
@@ -325,8 +326,8 @@ pub(crate) fn junit() {
     }
 }
 
-pub(crate) fn markdown() {
-    let [plain, hostile] = runs();
+pub(crate) fn markdown(on: On) {
+    let [plain, hostile] = runs(on);
     let said = text(&plain, "markdown");
     for part in [
         "### ✅ `checkout`: valid, and every threshold holds",

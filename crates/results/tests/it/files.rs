@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use results::{Error, Results};
+use results::{Error, Location, Results};
 
-use crate::{keep, open, place};
+use crate::on::{On, place};
+use crate::{keep, open};
 
 fn refused(path: &Path) -> Error {
     let before = fs::read(path).expect("there");
-    let error = Results::open(Some(path)).expect_err("refused");
+    let error = Results::open(&path.into()).expect_err("refused");
     assert!(error.hint().is_some_and(|hint| hint.contains("--store PATH")), "{error}");
     assert_eq!(fs::read(path).expect("there"), before, "it was left as it was");
     error
@@ -27,20 +28,21 @@ pub(crate) fn of_others() {
     let error = refused(&other);
     assert!(matches!(error, Error::NotADatabase { .. }) && error.to_string().contains("another program"), "{error}");
     let unmade = text.join("results.db");
-    assert!(matches!(Results::open(Some(&unmade)), Err(Error::Io { .. })), "its folder is a file");
+    assert!(matches!(Results::open(&Location::File(unmade)), Err(Error::Io { .. })), "its folder is a file");
 }
 
 pub(crate) fn newer() {
-    let (_folder, path) = place();
-    let kept = keep(&mut open(&path), "before");
+    let (_folder, location) = place(On::Sqlite);
+    let Location::File(path) = &location else { panic!("it is a file") };
+    let kept = keep(&mut open(&location), "before");
     let version = |version: i64| {
-        let connection = rusqlite::Connection::open(&path).expect("opens");
+        let connection = rusqlite::Connection::open(path).expect("opens");
         connection.pragma_update(None, "user_version", version).expect("set");
         connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").expect("written");
     };
     version(1_000);
-    let error = refused(&path);
+    let error = refused(path);
     assert!(matches!(error, Error::NewerVersion { found: 1_000, .. }), "{error}");
-    version(1);
-    assert_eq!(open(&path).record(kept.id).expect("there"), kept);
+    version(2);
+    assert_eq!(open(&location).record(kept.id).expect("there"), kept);
 }

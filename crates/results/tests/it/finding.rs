@@ -4,7 +4,8 @@ use experiment::{Sink, Status};
 use results::{Error, Results, short_id};
 use uuid::Uuid;
 
-use crate::{fixture, keep, open, place};
+use crate::on::{On, number, place};
+use crate::{fixture, keep, open};
 
 fn kept(results: &mut Results, name: &str, id: &str, started_at: &str) -> Uuid {
     let id = Uuid::parse_str(id).expect("an id");
@@ -15,8 +16,8 @@ fn kept(results: &mut Results, name: &str, id: &str, started_at: &str) -> Uuid {
     id
 }
 
-pub(crate) fn by_all() {
-    let (_folder, path) = place();
+pub(crate) fn by_all(on: On) {
+    let (_folder, path) = place(on);
     let mut results = open(&path);
     assert!(matches!(results.find("last"), Err(Error::NotFound { .. })), "there is none yet");
     let old = kept(&mut results, "checkout", "0195935f-0000-7000-8000-00000000aaaa", "2026-01-01T00:00:00Z");
@@ -51,8 +52,8 @@ pub(crate) fn by_all() {
     }
 }
 
-pub(crate) fn deleted() {
-    let (_folder, path) = place();
+pub(crate) fn deleted(on: On) {
+    let (_folder, path) = place(on);
     let mut results = open(&path);
     let (first, second) = (keep(&mut results, "first"), keep(&mut results, "second"));
     let going_on = fixture::started("going on", Uuid::now_v7());
@@ -62,15 +63,11 @@ pub(crate) fn deleted() {
     assert!(matches!(results.record(first.id), Err(Error::NotFound { .. })));
     assert!(matches!(results.delete(first.id), Err(Error::NotFound { .. })));
     assert_eq!(results.record(second.id).expect("the other stays"), second);
-    let rows: i64 = rusqlite::Connection::open(&path)
-        .expect("opens")
-        .query_row(
-            "SELECT (SELECT count(*) FROM samples) + (SELECT count(*) FROM seconds) + (SELECT count(*) FROM histograms) \
-             - (SELECT count(*) FROM samples JOIN runs ON run = key) - (SELECT count(*) FROM seconds JOIN runs ON run = key) \
-             - (SELECT count(*) FROM histograms JOIN runs ON run = key)",
-            [],
-            |row| row.get(0),
-        )
-        .expect("counted");
+    let rows = number(
+        &path,
+        "SELECT (SELECT count(*) FROM samples) + (SELECT count(*) FROM seconds) + (SELECT count(*) FROM histograms) \
+         - (SELECT count(*) FROM samples JOIN runs ON run = key) - (SELECT count(*) FROM seconds JOIN runs ON run = key) \
+         - (SELECT count(*) FROM histograms JOIN runs ON run = key)",
+    );
     assert_eq!(rows, 0, "nothing of the deleted run is left");
 }

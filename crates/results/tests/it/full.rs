@@ -6,10 +6,11 @@ use std::path::Path;
 use std::process::Command;
 
 use experiment::{Sink, Status};
-use results::{Access, Error, Results};
+use results::{Access, Error, Location, Results};
 use uuid::Uuid;
 
-use crate::{CHILD_VARIABLE, fixture, keep, open, place, short_run};
+use crate::on::{On, place};
+use crate::{CHILD_VARIABLE, fixture, keep, open, short_run};
 
 /// Pages past those in use that a store may still take, in the test that needs no root.
 const PAGES_LEFT: u32 = 4;
@@ -18,7 +19,7 @@ const PAGES_LEFT: u32 = 4;
 const BALLAST_BYTES: usize = 300 * 1024;
 
 pub(crate) fn pages_run_out() {
-    let (_folder, path) = place();
+    let (_folder, path) = place(On::Sqlite);
     let kept = keep(&mut open(&path), "before");
     let mut results = open(&path);
     results.limit_pages(PAGES_LEFT).expect("limited");
@@ -58,7 +59,7 @@ pub(crate) fn a_full_disk() {
 
 /// The child, on the small file system.
 pub(crate) fn fill_and_heal(path: &Path) {
-    let mut results = open(path);
+    let mut results = open(&path.into());
     let kept = keep(&mut results, "before");
     let ballast = path.with_file_name("ballast");
     fs::write(&ballast, vec![1; BALLAST_BYTES]).expect("there is room so far");
@@ -71,7 +72,7 @@ pub(crate) fn fill_and_heal(path: &Path) {
     fill(&filler);
 
     // A new process has no shared memory to join and no room to make it.
-    let mut again = open(path);
+    let mut again = open(&path.into());
     assert_eq!(again.record(kept.id).expect("reading goes on through a new handle"), kept);
     assert!(again.report(kept.id).expect("drawn").ends_with("</html>\n"));
     let error = again.started(&fixture::started("refused", Uuid::now_v7())).expect_err("no room");
@@ -84,12 +85,13 @@ pub(crate) fn fill_and_heal(path: &Path) {
     let listed = again.runs(10).expect("listed");
     assert_eq!(listed.len(), 2);
     drop(again);
-    let elsewhere = Results::open(Some(&path.with_file_name("another.db"))).expect_err("no room for a new store");
+    let elsewhere =
+        Results::open(&Location::File(path.with_file_name("another.db"))).expect_err("no room for a new store");
     assert!(matches!(elsewhere, Error::StorageFull { .. }), "{elsewhere:?}");
 
     fs::remove_file(&filler).expect("removed");
     fs::remove_file(&ballast).expect("removed");
-    let mut healed = open(path);
+    let mut healed = open(&path.into());
     assert_eq!(healed.access(), Access::ReadWrite);
     let unfinished = healed.runs(10).expect("listed").into_iter().find(|run| run.status == Status::Running);
     let unfinished = unfinished.expect("its process is this one");

@@ -5,12 +5,13 @@ use std::path::Path;
 use experiment::{
     AccountingRecord, HistogramRecord, History, HistoryMethod, Metric, OperationRecord, Record, Sink, Status,
 };
-use results::{Error, HistoryQuery, Results};
+use results::{Error, HistoryQuery, Location, Results};
 use serde_json::{Value, json};
 use stats::Histogram;
 use uuid::Uuid;
 
-use crate::{fixture, open, place, schema};
+use crate::on::{On, place};
+use crate::{fixture, open, schema};
 
 /// Runs before the change.
 const BEFORE: u32 = 15;
@@ -55,7 +56,7 @@ fn nightly(night: u32) -> (Record, HistogramRecord) {
 }
 
 /// A month of nights, kept in an order of their own, among runs that do not belong to them.
-fn month(path: &Path) -> Results {
+fn month(path: &Location) -> Results {
     let mut results = open(path);
     for place in 0..RUNS {
         let (record, histogram) = nightly(place * 7 % RUNS);
@@ -81,9 +82,9 @@ fn month(path: &Path) -> Results {
     results
 }
 
-pub(crate) fn of_a_name() {
-    let (_folder, path) = place();
-    let results = month(&path);
+pub(crate) fn of_a_name(on: On) {
+    let (_folder, path) = place(on);
+    let mut results = month(&path);
     for (metric, unit, change) in
         [("p99(read)", "us", true), ("mean", "us", true), ("rate", "/s", false), ("errors(read)", "%", false)]
     {
@@ -113,9 +114,9 @@ pub(crate) fn of_a_name() {
     assert_eq!(results.history(&id, &query("p99")).expect("by id").points.len(), RUNS as usize, "by one of its runs");
 }
 
-pub(crate) fn other_percentiles() {
-    let (_folder, path) = place();
-    let results = month(&path);
+pub(crate) fn other_percentiles(on: On) {
+    let (_folder, path) = place(on);
+    let mut results = month(&path);
     let history = results.history("nightly", &query("p75(read)")).expect("a history");
     let value = history.points[0].value;
     // A thousand values up to a thousand times the first, of which the first is 1,000 ns.
@@ -125,9 +126,9 @@ pub(crate) fn other_percentiles() {
     assert_eq!(of_all.points, history.points, "there is but one operation");
 }
 
-pub(crate) fn of_nothing() {
-    let (_folder, path) = place();
-    let results = month(&path);
+pub(crate) fn of_nothing(on: On) {
+    let (_folder, path) = place(on);
+    let mut results = month(&path);
     for (name, metric, message, hint) in [
         ("nighty", "p99", "there is no run `nighty`", "did you mean `nightly`?"),
         ("nightly", "p99(raed)", "no run of `nightly` has an operation `raed`", "did you mean `read`?"),
@@ -139,8 +140,8 @@ pub(crate) fn of_nothing() {
     assert!(matches!(results.history("nighty", &query("p99")), Err(Error::NotFound { .. })));
 }
 
-pub(crate) fn a_history_fits() {
-    let (_folder, path) = place();
+pub(crate) fn a_history_fits(on: On) {
+    let (_folder, path) = place(on);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schema/history-1.schema.json");
     let schema: Value = serde_json::from_slice(&std::fs::read(file).expect("the schema is there")).expect("it is JSON");
     jsonschema::draft202012::meta::validate(&schema).expect("a valid schema");

@@ -3,12 +3,13 @@
 use experiment::{COMPARISON_SCHEMA, Comparison, Side, Sink, Status};
 use results::Access;
 
-use crate::{fixture, keep, open, place, short_run};
+use crate::on::{On, place};
+use crate::{fixture, keep, open, short_run};
 
-pub(crate) fn a_run_comes_back() {
-    let (_folder, path) = place();
+pub(crate) fn a_run_comes_back(on: On) {
+    let (_folder, path) = place(on);
     let mut results = open(&path);
-    assert_eq!((results.access(), results.path()), (Access::ReadWrite, path.as_path()));
+    assert_eq!((results.access(), results.location()), (Access::ReadWrite, &path));
     let (mut record, samples, histograms) = short_run("checkout");
     results.started(&fixture::started("checkout", record.id)).expect("started");
     assert_eq!(results.record(record.id).expect("there").status, Status::Running);
@@ -16,7 +17,7 @@ pub(crate) fn a_run_comes_back() {
         results.sampled(record.id, sample).expect("sampled");
     }
     results.ended(&record, &histograms).expect("ended");
-    let other = open(&path);
+    let mut other = open(&path);
     assert_eq!(other.record(record.id).expect("there"), record);
     assert_eq!(other.samples(record.id).expect("there"), samples);
     let mut expect: Vec<_> = histograms.into_iter().filter(|kept| !kept.histogram.is_empty()).collect();
@@ -45,8 +46,8 @@ pub(crate) fn a_run_comes_back() {
     assert_eq!(other.record(record.id).expect("there").report.as_deref(), Some("report.html"));
 }
 
-pub(crate) fn several_handles() {
-    let (_folder, path) = place();
+pub(crate) fn several_handles(on: On) {
+    let (_folder, path) = place(on);
     let mut first = open(&path);
     let (record, samples, histograms) = short_run("first");
     first.started(&fixture::started("first", record.id)).expect("started");
@@ -71,8 +72,8 @@ pub(crate) fn several_handles() {
     assert_eq!(second.runs(100).expect("listed").len(), 5);
 }
 
-pub(crate) fn several_makers() {
-    let (_folder, path) = place();
+pub(crate) fn several_makers(on: On) {
+    let (_folder, path) = place(on);
     let makers: Vec<_> = (0..8)
         .map(|_| {
             let path = path.clone();
