@@ -21,7 +21,7 @@ mod timer;
 mod worker;
 
 pub use absence::Recovery;
-pub use load::{Arrivals, Limit, Load, Mode, Phase, Rate};
+pub use load::{Arrivals, Limit, Load, Mode, Part, Phase, Rate};
 pub use record::{Accounting, Cell, ErrorSample, OperationCells, Sample, SecondGauges};
-pub use run::{Io, Outcome, PhaseOutcome, RunSpec, Stop, WORKER_THREADS, run};
+pub use run::{Gate, Io, Outcome, PhaseOutcome, RunSpec, Stop, WORKER_THREADS, run};
 pub use schedule::Schedule;

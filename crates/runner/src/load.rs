@@ -101,6 +101,23 @@ pub struct Load {
     pub backlog_max: u64,
 }
 
+/// The part of a load that one host drives: some of its sessions, in a row, with the arrivals that are theirs. Parts that
+/// together have each session once are together exactly the load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The first session, of all that the load has.
+    pub first: u32,
+    /// How many.
+    pub sessions: NonZeroU32,
+}
+
+impl Part {
+    /// All sessions of a load.
+    pub fn whole(load: &Load) -> Self {
+        Self { first: 0, sessions: load.sessions }
+    }
+}
+
 impl Load {
     /// Sessions that one run may have: past it the host's ports and file descriptors end first.
     pub const SESSIONS_MAX: u32 = 50_000;

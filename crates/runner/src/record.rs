@@ -106,6 +106,11 @@ impl OperationCells {
         total
     }
 
+    /// Adds one operation's counts.
+    pub fn add(&mut self, operation: u16, counted: &Cell) {
+        self.cell(operation).merge(counted);
+    }
+
     fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
@@ -219,7 +224,8 @@ pub struct SecondGauges {
 }
 
 impl SecondGauges {
-    pub(crate) fn merge(&mut self, other: &Self) {
+    /// Adds those of other workers.
+    pub fn merge(&mut self, other: &Self) {
         self.backlog += other.backlog;
         self.in_flight += other.in_flight;
         self.connected += other.connected;
@@ -236,6 +242,20 @@ pub struct Sample {
     pub phases: Vec<(u16, OperationCells)>,
     /// The generator's own state.
     pub gauges: SecondGauges,
+}
+
+impl Sample {
+    /// Adds what others counted in the same second.
+    pub fn merge(&mut self, other: &Self) {
+        for (phase, cells) in &other.phases {
+            match self.phases.iter_mut().find(|(known, _)| known == phase) {
+                Some((_, known)) => known.merge(cells),
+                None => self.phases.push((*phase, cells.clone())),
+            }
+        }
+        self.phases.sort_by_key(|(phase, _)| *phase);
+        self.gauges.merge(&other.gauges);
+    }
 }
 
 /// What a worker tells the collector.

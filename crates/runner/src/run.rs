@@ -16,7 +16,7 @@ use workload::Instance;
 
 use crate::absence::{Absence, Recovery};
 use crate::clock::{Clock, nanoseconds};
-use crate::load::Load;
+use crate::load::{Load, Part};
 use crate::record::{
     Accounting, Collector, ErrorSample, Message, OperationCells, Outbox, Recorder, Sample, merge_errors,
 };
@@ -42,6 +42,15 @@ impl Stop {
     pub fn is_requested(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// Agrees with others on when a load starts.
+pub trait Gate: Send + Sync {
+    /// Says when, once all sessions are connected; may wait for that.
+    ///
+    /// # Errors
+    /// What keeps the load from being started.
+    fn start(&self) -> Result<Instant>;
 }
 
 /// How a worker waits for its connections.
@@ -78,6 +87,10 @@ pub struct RunSpec {
     pub blocking_client: bool,
     /// Ends the run early.
     pub stop: Stop,
+    /// The part of the load that is driven from here, where others drive the rest.
+    pub part: Option<Part>,
+    /// Who says when it starts; at once where nobody does.
+    pub gate: Option<Arc<dyn Gate>>,
 }
 
 /// A phase of a run that has ended.
@@ -118,16 +131,61 @@ pub struct Outcome {
     pub duration: Duration,
 }
 
+impl Outcome {
+    /// Adds what came of another part of the same load. Outages are those of the part that saw most of them: whether
+    /// nobody at all was answered is not known of parts.
+    pub fn merge(&mut self, other: Self) {
+        for (mine, theirs) in self.phases.iter_mut().zip(&other.phases) {
+            mine.merge(theirs);
+        }
+        self.lateness.merge(&other.lateness);
+        merge_errors(&mut self.errors, other.errors);
+        self.reconnects += other.reconnects;
+        self.connects_failed += other.connects_failed;
+        if other.recovery.gone > self.recovery.gone {
+            self.recovery = other.recovery;
+        }
+        self.workers += other.workers;
+        if other.io == Io::Epoll {
+            self.io = Io::Epoll;
+        }
+        self.interrupted |= other.interrupted;
+        self.duration = self.duration.max(other.duration);
+    }
+}
+
+impl PhaseOutcome {
+    fn merge(&mut self, other: &Self) {
+        self.cells.merge(&other.cells);
+        // A part that never came to the phase says nothing about when it was.
+        if other.accounting.scheduled > 0 {
+            if self.accounting.scheduled == 0 {
+                (self.start, self.duration) = (other.start, other.duration);
+            }
+            let end = (self.start + self.duration).max(other.start + other.duration);
+            self.start = self.start.min(other.start);
+            self.duration = end.saturating_sub(self.start);
+        }
+        self.accounting.add(&other.accounting);
+    }
+}
+
 /// Runs a load to its end. Blocks; `observe` is called on this thread for each second that has ended.
 ///
 /// # Errors
 /// The store's own where sessions cannot be opened; `Bug` where a worker died.
 pub fn run(spec: &RunSpec, observe: &mut dyn FnMut(&Sample)) -> Result<Outcome> {
     spec.load.validate()?;
+    if let Some(part) = spec.part
+        && part.sessions.get() > spec.load.sessions.get().saturating_sub(part.first)
+    {
+        return Err(Error::bug("a part has sessions that the load has not"));
+    }
     let workers = worker_count(spec);
     let (sender, inbox) = channel();
     let (mut starts, mut returns, mut threads) = (Vec::new(), Vec::new(), Vec::new());
-    let sessions = spec.load.sessions.get();
+    let part = spec.part.unwrap_or(Part::whole(&spec.load));
+    let sessions = part.sessions.get();
     let absence = Arc::new(Absence::default());
     for index in 0..workers {
         let (start_sender, start) = channel();
@@ -136,7 +194,7 @@ pub fn run(spec: &RunSpec, observe: &mut dyn FnMut(&Sample)) -> Result<Outcome> 
         returns.push(return_sender);
         let first = u64::from(sessions) * u64::from(index) / u64::from(workers);
         let end = u64::from(sessions) * u64::from(index + 1) / u64::from(workers);
-        let share = Share { index, first_session: first as u32, sessions: (end - first) as u32 };
+        let share = Share { index, first_session: part.first + first as u32, sessions: (end - first) as u32 };
         let outbox = Outbox::new(index as usize, sender.clone());
         let (spec, absence) = (spec.clone(), Arc::clone(&absence));
         let thread = thread::Builder::new()
@@ -167,7 +225,7 @@ struct Share {
 }
 
 fn worker_count(spec: &RunSpec) -> u32 {
-    let sessions = spec.load.sessions.get();
+    let sessions = spec.part.unwrap_or(Part::whole(&spec.load)).sessions.get();
     if spec.blocking_client {
         return sessions;
     }
@@ -313,7 +371,10 @@ fn gather(
                 result?;
                 connected += 1;
                 if connected == workers {
-                    origin = Instant::now() + START_DELAY;
+                    origin = match &spec.gate {
+                        Some(gate) => gate.start()?,
+                        None => Instant::now() + START_DELAY,
+                    };
                     for start in starts.drain(..) {
                         let _ = start.send(origin);
                     }

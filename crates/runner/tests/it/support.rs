@@ -85,6 +85,8 @@ pub(crate) fn spec(url: &str, load: Load) -> RunSpec {
         pin: false,
         blocking_client: false,
         stop: Stop::default(),
+        part: None,
+        gate: None,
     }
 }
 
