@@ -1,0 +1,164 @@
+//! What an experiment is to do, as clients write it, and what becomes of it: a plan that has been checked whole before anything
+//! of it is kept. What is wrong is told with the JSON field that is, and with a remedy in terms of fields.
+
+mod check;
+mod remedy;
+
+use std::collections::BTreeMap;
+
+use experiment::{Collect, LoadPlan, ThresholdPlan, WorkloadPlan};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+pub(crate) use check::{Checked, NAME_LETTERS_MAX, check, database_named, lease_of};
+pub(crate) use remedy::in_fields;
+
+/// Rows where the config does not say.
+pub(crate) const ROWS_DEFAULT: u64 = 1_000;
+
+/// Sessions where the config does not say.
+pub(crate) const USERS_DEFAULT: u32 = 10;
+
+/// What an experiment does.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Rows or documents of the dataset; each operation is done as often, unless a duration says otherwise. 1000 where it is
+    /// not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 1000, minimum = 1)]
+    pub(crate) rows: Option<u64>,
+    /// Operations to measure, one after another; all that the server can do where none are given. `GET /api/v1/stores` lists
+    /// those of each store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = json!(["insert", "select", "update"]))]
+    pub(crate) operations: Option<Vec<String>>,
+    /// Connections that ask at the same time. 10 where it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 10, minimum = 1)]
+    pub(crate) concurrent_users: Option<u32>,
+    /// Rows that each operation handles before it is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 100)]
+    pub(crate) warmup_rows: Option<u64>,
+    /// Times that each operation is done before it is measured. An operation handles a row, so of this and `warmup_rows` the
+    /// greater counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 100)]
+    pub(crate) warmup_operations: Option<u64>,
+    /// Seconds to measure, shared out among the operations, in place of a number of operations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 30.0)]
+    pub(crate) steady_state_duration: Option<f64>,
+    /// How large a row is: about 100 bytes, 1 kB or 10 kB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data_size: Option<DataSize>,
+    /// The load as plans have it: `sessions`, `rate`, `for`, `phases`, `find` …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, example = json!({"rate": "500/s", "for": "30s"}))]
+    pub(crate) load: Option<LoadPlan>,
+    /// The workload in place of `operations`: `NAME`, `NAME:VARIANT`, or an object `{NAME: {parameter: value}}`.
+    /// `GET /api/v1/workloads` lists them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>, example = "ycsb:b")]
+    pub(crate) workload: Option<WorkloadPlan>,
+    /// Parameters of the workload, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, example = json!({"mode": "mix", "weights": "insert=1,select=9"}))]
+    pub(crate) settings: Option<BTreeMap<String, Setting>>,
+    /// What is recorded beside the client: `host`, `server`, `flamegraph`, `flamegraph_generator`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>, example = json!(["host", "server"]))]
+    pub(crate) collect: Option<Vec<Collect>>,
+    /// Conditions on what is measured: expressions, or objects `{expr, abort_on_fail, delay}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<serde_json::Value>>, example = json!(["p99(select) < 20ms"]))]
+    pub(crate) thresholds: Option<Vec<ThresholdPlan>>,
+    /// Ends the run once a condition has failed, after its phases have been measured for so long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "10s")]
+    pub(crate) abort_on_fail: Option<experiment::Span>,
+    /// Where the data store is: a URL, or `local:NAME` for a throw-away server; without it, where the service's environment
+    /// says (`POSTGRES_HOST` …). A password in it is never shown again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "local:postgres")]
+    pub(crate) target: Option<String>,
+    /// What all randomness derives from; drawn where it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 42)]
+    pub(crate) seed: Option<u64>,
+    /// Of runs that wait, greater ones go first. 0 where it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 0)]
+    pub(crate) priority: Option<i32>,
+    /// What becomes of the run where the service ends under it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) on_restart: Option<OnRestart>,
+}
+
+/// How large a row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DataSize {
+    /// About 100 bytes.
+    Small,
+    /// About 1 kB.
+    Medium,
+    /// About 10 kB.
+    Large,
+}
+
+impl DataSize {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Medium => "medium",
+            Self::Large => "large",
+        }
+    }
+}
+
+/// What becomes of a run where the service ends under it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnRestart {
+    /// It stays interrupted, with what it measured.
+    #[default]
+    Interrupt,
+    /// It does too, and a new run of the same experiment is made, once.
+    Rerun,
+}
+
+/// The value of a workload's parameter, in whichever way JSON writes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Setting {
+    Flag(bool),
+    Integer(u64),
+    Real(f64),
+    Text(String),
+    List(Vec<String>),
+}
+
+impl Setting {
+    /// As parameters are typed.
+    fn text(&self) -> String {
+        match self {
+            Self::Flag(flag) => flag.to_string(),
+            Self::Integer(number) => number.to_string(),
+            Self::Real(number) => number.to_string(),
+            Self::Text(text) => text.clone(),
+            Self::List(texts) => texts.join(","),
+        }
+    }
+}
+
+impl OnRestart {
+    /// How often a run is made again: an experiment that ends the service must not do so for ever.
+    pub(crate) const fn reruns(self) -> u32 {
+        match self {
+            Self::Interrupt => 0,
+            Self::Rerun => 1,
+        }
+    }
+}

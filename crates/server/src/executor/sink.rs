@@ -1,0 +1,42 @@
+//! A run's way to the store, shared with what it tells.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use experiment::{Artifact, HistogramRecord, Record, SampleRecord, Sink};
+use results::Results;
+use results::service::Job;
+use store::{Error, Result};
+use uuid::Uuid;
+
+/// The store of one run, for its sink and for what it tells: both on the run's own thread.
+pub(super) type Kept = Rc<RefCell<Results>>;
+
+/// Keeps a run as long as it is this process's.
+pub(super) struct FencedSink<'a> {
+    pub(super) kept: Kept,
+    pub(super) job: &'a Job,
+}
+
+impl Sink for FencedSink<'_> {
+    /// A run that was taken away while its server was started or its data were loaded never begins.
+    fn started(&mut self, record: &Record) -> Result<()> {
+        let mut results = self.kept.borrow_mut();
+        if !results.holds(self.job)? {
+            return Err(Error::rejected("the run is not this process's any more"));
+        }
+        results.started(record)
+    }
+
+    fn sampled(&mut self, run: Uuid, sample: &SampleRecord) -> Result<()> {
+        self.kept.borrow_mut().sampled(run, sample)
+    }
+
+    fn attached(&mut self, run: Uuid, artifact: &Artifact) -> Result<()> {
+        self.kept.borrow_mut().attached(run, artifact)
+    }
+
+    fn ended(&mut self, record: &Record, histograms: &[HistogramRecord]) -> Result<()> {
+        self.kept.borrow_mut().ended(record, histograms)
+    }
+}
