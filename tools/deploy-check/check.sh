@@ -15,7 +15,7 @@ mkdir -p "$cache"
 helm_version=v3.22.0
 compose_version=v2.16.2
 # The oldest release of Kubernetes that the chart allows, and the newest that the schemas are of.
-kubernetes_versions="1.27 1.37"
+kubernetes_versions="1.29 1.37"
 
 passed=0 failed=0 skipped=0
 has() { command -v "$1" >/dev/null; }
@@ -126,6 +126,8 @@ check_helm() {
     { skip "deploy/helm" "Helm is not installed, nor to be had through Go"; return; }
   check "helm lint" "$helm" lint --strict --quiet "$chart" --values "$chart/ci/shared-values.yaml"
   for version in $kubernetes_versions; do
+    [ ! -x "$cache/python/bin/kubernetes-validate" ] ||
+      check "Kubernetes $version takes the agents' Job" kubernetes_takes "$version" deploy/kubernetes/agents.yaml
     for values in default shared; do
       local arguments=(--kube-version "$version.0") drawn="$work/$values-$version.yaml"
       [ "$values" = default ] || arguments+=(--values "$chart/ci/$values-values.yaml")
