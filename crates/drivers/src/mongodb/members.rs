@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use store::{Error, Node, Result};
+use store::{Error, Forbidden, Node, Result};
 
 use super::address::{Address, ReadFrom};
 use super::connection::{Connection, Hello};
@@ -124,7 +124,8 @@ impl Found {
             return error;
         }
         match self.failure {
-            Some(error) if self.secondaries.is_empty() => error,
+            // Where the primary is may be forbidden, which waiting does not change.
+            Some(error) if self.secondaries.is_empty() || Forbidden::is_below(&error) => error,
             failure => {
                 let error = Error::unreachable("no server that the target lists is the primary of its replica set now")
                     .with_hint(

@@ -52,33 +52,19 @@ impl Reach for Home {
 
 /// Rows that a server gives: columns with their types, and values.
 struct Table {
-    columns: Vec<(&'static str, &'static [u8])>,
+    columns: Vec<(String, &'static [u8])>,
     rows: Vec<Vec<Vec<u8>>>,
 }
 
 impl Table {
-    /// What a statement asks for.
+    /// What a statement asks for: one row, but of the keyspaces, of which there are none.
     fn of(statement: &str) -> Self {
         let statement = statement.to_lowercase();
-        let text = |text: &str| text.as_bytes().to_vec();
-        if statement.contains("release_version") {
-            return Self { columns: vec![("release_version", TEXT)], rows: vec![vec![text("4.1.0")]] };
-        }
-        if statement.contains("system_schema.keyspaces") {
-            return Self { columns: vec![("keyspace_name", TEXT), ("replication", MAP_OF_TEXT)], rows: Vec::new() };
-        }
-        let columns = vec![
-            ("host_id", UUID),
-            ("rpc_address", INET),
-            ("data_center", TEXT),
-            ("rack", TEXT),
-            ("tokens", SET_OF_TEXT),
-        ];
-        let (address, token) = if statement.contains("system.peers") { (OTHER, "100") } else { (OWN, "-100") };
-        let mut tokens = 1_u32.to_be_bytes().to_vec();
-        sized(&mut tokens, token.as_bytes());
-        let host_id = vec![address.octets()[3]; 16];
-        Self { columns, rows: vec![vec![host_id, address.octets().to_vec(), text("dc"), text("r"), tokens]] }
+        let names = statement.strip_prefix("select ").and_then(|rest| rest.split_once(" from "));
+        let (names, source) = names.unwrap_or_default();
+        let (address, token) = if source.starts_with("system.peers") { (OTHER, "100") } else { (OWN, "-100") };
+        let (columns, row) = names.split(',').map(|name| column(name.trim(), address, token)).unzip();
+        Self { columns, rows: if source.starts_with("system_schema") { Vec::new() } else { vec![row] } }
     }
 
     fn describe(&self, out: &mut Vec<u8>) {
@@ -113,13 +99,31 @@ impl Table {
         // None of them is of the partition's key.
         out.extend(0_u32.to_be_bytes());
         if takes_names {
-            ["system", "t", "names"].iter().for_each(|name| named(&mut out, name));
+            for name in ["system", "t", "names"] {
+                named(&mut out, name);
+            }
             // A list of texts.
             out.extend_from_slice(b"\0\x20\0\x0d");
         }
         self.describe(&mut out);
         out
     }
+}
+
+/// A column's name and type, and its value for the node at that address.
+fn column(name: &str, address: Ipv4Addr, token: &str) -> ((String, &'static [u8]), Vec<u8>) {
+    let (kind, value) = match name {
+        "host_id" => (UUID, vec![address.octets()[3]; 16]),
+        "rpc_address" => (INET, address.octets().to_vec()),
+        "replication" => (MAP_OF_TEXT, Vec::new()),
+        "tokens" => {
+            let mut tokens = 1_u32.to_be_bytes().to_vec();
+            sized(&mut tokens, token.as_bytes());
+            (SET_OF_TEXT, tokens)
+        }
+        _ => (TEXT, b"4.1.0".to_vec()),
+    };
+    ((name.to_owned(), kind), value)
 }
 
 fn named(out: &mut Vec<u8>, text: &str) {
