@@ -9,15 +9,13 @@ use telemetry::{
 };
 
 use crate::conditions::{Conditions, Waits};
+use crate::profiles::PORT_FORWARDERS;
 
 /// A kilobyte or so a sample; a run of a day keeps every minute's worth of memory it needs and no more.
 const SAMPLES_MAX: usize = 100_000;
 
 /// A server without a sample for so many seconds is gone: they are taken once a second, and all at once at the end.
 const LOST_AFTER: f64 = 1.5;
-
-/// Who listens on a container's published port, and is not the server.
-const PORT_FORWARDERS: [&str; 3] = ["docker-proxy", "rootlessport", "slirp4netns"];
 
 /// What the generator used during a run.
 #[derive(Debug, Clone, Copy, Default)]

@@ -7,7 +7,10 @@ mod data;
 mod figures;
 mod floor;
 mod history;
+mod parts;
 mod plan;
+mod profiles;
+mod prometheus;
 mod record;
 mod run;
 mod search;
@@ -27,13 +30,18 @@ pub use history::{
     ChangePoint, E_DIVISIVE_RUNS_MAX, HISTORY_RUNS_MAX, HISTORY_SCHEMA, History, HistoryMethod, HistoryMetric,
     HistoryPoint,
 };
+pub use parts::{
+    Drive, Driven, Merger, PartRecord, PartState, decode_outcome, decode_sample, divide, encode_outcome, encode_sample,
+    outcome_of_samples, part_plan, part_spec, run_part,
+};
 pub use plan::{Collect, IoPlan, LoadPlan, PhasePlan, Plan, Spacing, WorkloadPlan};
+pub use prometheus::{Prometheus, PrometheusPlan};
 pub use record::{
-    AccountingRecord, CheckOutcome, CheckRecord, ErrorMessage, GeneratorRecord, HistogramRecord, Lateness, Metric,
-    OperationRecord, PhaseRecord, Provenance, Record, RecoveryRecord, SCHEMA, SampleRecord, SampledOperation,
+    AccountingRecord, Artifact, CheckOutcome, CheckRecord, ErrorMessage, GeneratorRecord, HistogramRecord, HotFunctionRecord,
+    Lateness, Metric, OperationRecord, PhaseRecord, ProfileRecord, PrometheusGauge, PrometheusRecord, Provenance, Record, RecoveryRecord, SCHEMA, SampleRecord, SampledOperation,
     ServerRecord, Sink, Status, TargetRecord, ThresholdRecord, ValidityCheck, Verdict, Verification, WorkloadRecord,
 };
-pub use run::{Connected, DataPolicy, Event, Finished, Options, UNVERIFIED, connect, run};
+pub use run::{Connected, DataPolicy, Event, Finished, Options, UNVERIFIED, connect, run, run_divided};
 pub use search::{Dimension, FindPlan, LoadRange, ScalabilityRecord, SearchPoint, SearchRecord, Share, Stage};
 pub use spec::{LOCAL_PREFIX, Spec, TargetPlan, resolve_target, workload_named};
 pub use threshold::{

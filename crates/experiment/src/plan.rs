@@ -12,6 +12,7 @@ use serde_json::Value;
 use store::{Error, Result, did_you_mean};
 use workload::Settings;
 
+use crate::prometheus::PrometheusPlan;
 use crate::search::FindPlan;
 use crate::threshold::ThresholdPlan;
 use crate::units::{PerSecond, Span};
@@ -41,9 +42,12 @@ pub struct Plan {
     /// The load.
     #[serde(default)]
     pub load: LoadPlan,
-    /// What to record beside the client: `host`, `server`.
+    /// What to record beside the client: `host`, `server`, `flamegraph`, `flamegraph_generator`, `prometheus`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collect: Option<Vec<Collect>>,
+    /// What is asked of a Prometheus, where `collect` has `prometheus`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<PrometheusPlan>,
     /// What must hold of what is measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thresholds: Vec<ThresholdPlan>,
@@ -63,6 +67,13 @@ pub enum Collect {
     Host,
     /// The server's processes and its own counters.
     Server,
+    /// What a Prometheus knows of these seconds.
+    Prometheus,
+    /// Where the server's processes spend their processor time.
+    Flamegraph,
+    /// The same of the generator.
+    #[serde(alias = "flamegraph-generator")]
+    FlamegraphGenerator,
 }
 
 /// A workload as a user names it.
@@ -101,6 +112,9 @@ pub struct LoadPlan {
     /// An unrecorded phase of the same kind before the only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_up: Option<Span>,
+    /// So many operations before the only phase, or before each of a sequence, that do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up_operations: Option<u64>,
     /// Connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<NonZeroU32>,
@@ -301,18 +315,24 @@ impl LoadPlan {
             return Err(Error::config("`load.arrivals` has no meaning in a closed load").with_hint("give a `rate`"));
         }
         let limit = limit("load", self.duration, self.operations)?.unwrap_or(Limit::Duration(DURATION_DEFAULT.0));
-        let warm_up = match (self.warm_up, limit) {
-            (Some(span), _) => span.0,
-            (None, Limit::Duration(_)) => WARM_UP_DEFAULT.0,
-            (None, Limit::Count(_)) => Duration::ZERO,
+        let warm_up = match (self.warm_up, self.warm_up_operations, limit) {
+            (Some(_), Some(_), _) => {
+                return Err(Error::config("the load has both `warm_up` and `warm_up_operations`")
+                    .with_hint("warm up by one of them"));
+            }
+            (Some(span), None, _) => Limit::Duration(span.0),
+            (None, Some(count), _) => Limit::Count(count),
+            (None, None, Limit::Duration(_)) => Limit::Duration(WARM_UP_DEFAULT.0),
+            (None, None, Limit::Count(_)) => Limit::Count(0),
         };
         let steady = Phase { name: "steady".to_owned(), recorded: true, mode, limit, operation: None };
-        let warming =
-            Phase { name: "warm-up".to_owned(), recorded: false, limit: Limit::Duration(warm_up), ..steady.clone() };
-        Ok(if warm_up.is_zero() { vec![steady] } else { vec![warming, steady] })
+        let warming = Phase { name: "warm-up".to_owned(), recorded: false, limit: warm_up, ..steady.clone() };
+        let is_none = matches!(warm_up, Limit::Duration(Duration::ZERO) | Limit::Count(0));
+        Ok(if is_none { vec![steady] } else { vec![warming, steady] })
     }
 
-    /// One phase for each operation of a sequence, the limit shared out among them.
+    /// One phase for each operation of a sequence, the limit shared out among them, each after a warm-up of its own where the
+    /// plan has one.
     fn sequence_phases(&self, sequence: &[(u16, &str)], count: u64) -> Result<Vec<Phase>> {
         let of = sequence.len() as u64;
         let limit = limit("load", self.duration, self.operations)?;
@@ -321,12 +341,14 @@ impl LoadPlan {
             Some(Limit::Duration(duration)) => Limit::Duration(duration / of as u32),
             Some(Limit::Count(total)) => Limit::Count(total / of + u64::from(position < total % of)),
         };
-        let phases = sequence.iter().zip(0..).map(|((operation, name), position)| Phase {
-            name: (*name).to_owned(),
-            recorded: true,
-            mode: self.mode(),
-            limit: shared(position),
-            operation: Some(*operation),
+        let warm_up = Limit::Count(self.warm_up_operations.unwrap_or(0));
+        let phases = sequence.iter().zip(0..).flat_map(|((operation, name), position)| {
+            let (mode, operation) = (self.mode(), Some(*operation));
+            let phase = |name, recorded, limit| Phase { name, recorded, mode, limit, operation };
+            let limit = shared(position);
+            // What is left out needs no warm-up.
+            let warming = if limit == Limit::Count(0) { limit } else { warm_up };
+            [phase(format!("warm-up {name}"), false, warming), phase((*name).to_owned(), true, limit)]
         });
         Ok(phases.filter(|phase| phase.limit != Limit::Count(0)).collect())
     }
@@ -338,6 +360,7 @@ impl LoadPlan {
             ("for", self.duration.is_some()),
             ("operations", self.operations.is_some()),
             ("warm_up", self.warm_up.is_some()),
+            ("warm_up_operations", self.warm_up_operations.is_some()),
         ];
         if let Some((field, _)) = short.iter().find(|(_, given)| *given) {
             return Err(Error::config(format!("the load has `phases` and `{field}`"))
@@ -541,6 +564,8 @@ seed: 42
             ("load: { arrivals: poisson }", "`load.arrivals`"),
             ("load: { think: 1s, rate: 3/s }", "`load.think`"),
             ("load: { phases: [] }", "recorded"),
+            ("load: { phases: [ { for: 1s } ], warm_up_operations: 3 }", "`warm_up_operations`"),
+            ("load: { warm_up: 1s, warm_up_operations: 3 }", "`warm_up_operations`"),
         ] {
             let error = Plan::parse(text).expect("reads").load.to_load(&[], 0).expect_err("contradiction");
             assert!(error.to_string().contains(part) && error.hint().is_some(), "{text}: {error}");
@@ -558,6 +583,29 @@ seed: 42
         assert_eq!(counts(&ten), [Limit::Count(4), Limit::Count(3), Limit::Count(3)]);
         let timed = LoadPlan { duration: Some(Span(Duration::from_secs(6))), ..LoadPlan::default() };
         assert_eq!(counts(&timed), [Limit::Duration(Duration::from_secs(2)); 3]);
+    }
+
+    #[test]
+    fn operations_that_do_not_count_come_before_those_that_do() {
+        let phases = |text: &str, sequence: &[(u16, &str)]| -> Vec<(String, bool, Limit)> {
+            let load = Plan::parse(text).expect("reads").load.to_load(sequence, 5).expect("valid");
+            load.phases.into_iter().map(|phase| (phase.name, phase.recorded, phase.limit)).collect()
+        };
+        let expected = |name: &str, recorded, count| (name.to_owned(), recorded, Limit::Count(count));
+        assert_eq!(
+            phases("load: { warm_up_operations: 3 }", &[(0, "insert"), (1, "select")]),
+            [
+                expected("warm-up insert", false, 3),
+                expected("insert", true, 5),
+                expected("warm-up select", false, 3),
+                expected("select", true, 5)
+            ]
+        );
+        assert_eq!(
+            phases("load: { warm_up_operations: 3, operations: 9 }", &[]),
+            [expected("warm-up", false, 3), expected("steady", true, 9)]
+        );
+        assert_eq!(phases("load: { warm_up_operations: 0, for: 1s }", &[]).len(), 1);
     }
 
     proptest::proptest! {

@@ -12,6 +12,7 @@ use stats::{Histogram, Summary};
 use store::ErrorKind;
 use uuid::Uuid;
 
+use crate::parts::PartRecord;
 use crate::plan::LoadPlan;
 use crate::search::SearchRecord;
 
@@ -71,6 +72,15 @@ pub struct Record {
     pub search: Option<SearchRecord>,
     /// Error messages, the first of each.
     pub error_messages: Vec<ErrorMessage>,
+    /// What a Prometheus knew of these seconds, where it was asked.
+    #[serde(default)]
+    pub prometheus: Option<PrometheusRecord>,
+    /// Where processor time went, where that was asked for.
+    #[serde(default)]
+    pub profiles: Vec<ProfileRecord>,
+    /// Who drove which part of the load, where several hosts did.
+    #[serde(default)]
+    pub parts: Vec<PartRecord>,
     /// Under which circumstances.
     pub provenance: Provenance,
     /// Where the report is, if one was written.
@@ -430,6 +440,84 @@ pub struct ErrorMessage {
     pub count: u64,
 }
 
+/// What a Prometheus knew of a run's seconds.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct PrometheusRecord {
+    /// Where it is, the password as `***`.
+    pub url: String,
+    /// What was asked.
+    pub gauges: Vec<PrometheusGauge>,
+    /// Why not all of it was.
+    pub reason: Option<String>,
+}
+
+/// Values of a query over a run.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct PrometheusGauge {
+    /// `prometheus.` and the name that the plan gives it.
+    pub name: String,
+    /// What was asked, in `PromQL`.
+    pub query: String,
+    /// The mean of its values.
+    pub mean: Option<f64>,
+    /// The highest of them.
+    pub max: Option<f64>,
+    /// Seconds since the load began, each with a value.
+    pub points: Vec<(f64, f64)>,
+    /// Why there are none.
+    pub reason: Option<String>,
+}
+
+/// Where the processor time of some processes went: stacks, sampled while the load ran.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ProfileRecord {
+    /// Whose: `server` or `generator`.
+    pub of: String,
+    /// What was counted: `cycles`, or `cpu-clock` where the processor's counters are not to be had.
+    pub event: String,
+    /// How often, on each processor that they used.
+    pub samples_per_second: u32,
+    /// Samples that were taken.
+    pub samples: u64,
+    /// From its start, with the first phase, to its end.
+    pub duration_seconds: f64,
+    /// Whether it ended before the load did.
+    pub is_cut: bool,
+    /// The functions that most samples found running, the most frequent first.
+    pub hottest: Vec<HotFunctionRecord>,
+    /// What is kept of it beside the record: the flame graph, and its stacks as text.
+    pub artifacts: Vec<String>,
+    /// Why there is none, or why it could not be kept.
+    pub reason: Option<String>,
+}
+
+impl ProfileRecord {
+    /// One that was asked for and is not there.
+    pub(crate) fn missing(of: &str, reason: String) -> Self {
+        Self { of: of.to_owned(), reason: Some(reason), ..Self::default() }
+    }
+}
+
+/// A function and how often it was what ran.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HotFunctionRecord {
+    /// Its name.
+    pub name: String,
+    /// The share of all samples, 0 to 1.
+    pub self_share: f64,
+}
+
+/// A file that belongs to a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Its name, unique in its run: `flamegraph-server.svg`.
+    pub name: String,
+    /// What it is: `image/svg+xml`.
+    pub media_type: &'static str,
+    /// What is in it.
+    pub bytes: Vec<u8>,
+}
+
 /// Under which circumstances a run took place.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Provenance {
@@ -516,6 +604,14 @@ pub trait Sink {
     /// # Errors
     /// Where it cannot be kept: the run is stopped and fails.
     fn sampled(&mut self, run: Uuid, sample: &SampleRecord) -> store::Result<()>;
+
+    /// A file belongs to the run, which has not ended yet. Who keeps no files drops it.
+    ///
+    /// # Errors
+    /// Where it cannot be kept: the record says so, and the run goes on.
+    fn attached(&mut self, _run: Uuid, _artifact: &Artifact) -> store::Result<()> {
+        Ok(())
+    }
 
     /// The run has ended.
     ///

@@ -1,10 +1,11 @@
 //! An experiment from its plan to its record.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use runner::{Load, RunSpec, Stop};
+use runner::{Load, RunSpec, Sample, Stop};
 use store::{Capability, Error, ErrorKind, Result, ServerInfo, Store};
 use tokio::runtime::LocalRuntime;
 use uuid::Uuid;
@@ -15,7 +16,9 @@ use crate::conditions::{Conditions, Placement};
 use crate::data::{self, Prepared};
 use crate::figures::{fill_figures, generator, histograms, sample_record, server_record};
 use crate::floor::harness_floor_us;
+use crate::parts::{self, Drive, Driven};
 use crate::plan::Collect;
+use crate::profiles::Profiles;
 use crate::record::{
     AccountingRecord, CheckRecord, GeneratorRecord, HistogramRecord, OperationRecord, PhaseRecord, Provenance, Record,
     RecoveryRecord, SCHEMA, SampleRecord, ServerRecord, Sink, Status, TargetRecord, Verification, WorkloadRecord,
@@ -64,6 +67,8 @@ pub enum Event<'a> {
 /// What a run does around the load.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
+    /// The id of the run, where somebody has promised it already; a new one where not.
+    pub run: Option<Uuid>,
     /// What becomes of data that it loads.
     pub data: DataPolicy,
     /// Where the report of a run will be, for its record.
@@ -101,13 +106,18 @@ pub struct Connected {
     url: String,
     loopback: bool,
     server: Option<provision::Server>,
+    profiles: Profiles,
+    /// Who drives the load, where that is not this process.
+    drive: Option<Rc<dyn Drive>>,
 }
 
 /// Reaches the specification's target, starting a throw-away server where it names one.
 ///
 /// # Errors
-/// Those of [`store::Driver::connect`], and of starting a server.
+/// Those of [`store::Driver::connect`], and of starting a server; `Unsupported` where a flame graph is wanted that cannot be
+/// made.
 pub fn connect(runtime: &LocalRuntime, spec: Spec, tell: &mut dyn FnMut(Event<'_>)) -> Result<Connected> {
+    let profiles = Profiles::find(&spec)?;
     let (target, server) = match &spec.target {
         TargetPlan::Url(target) => (target.clone(), None),
         TargetPlan::Local(name) => {
@@ -141,7 +151,10 @@ pub fn connect(runtime: &LocalRuntime, spec: Spec, tell: &mut dyn FnMut(Event<'_
         }
         spec.without_operations(&missing)?
     };
-    Ok(Connected { loopback: target.is_loopback(), spec, store, info, url, server })
+    let loopback = target.is_loopback();
+    let mut connected = Connected { spec, store, info, url, loopback, server, profiles: Profiles::default(), drive: None };
+    connected.profiles = profiles.of(&connected)?;
+    Ok(connected)
 }
 
 /// A target that refuses us is as far out of reach as one that does not answer.
@@ -168,8 +181,36 @@ pub fn run(
     stop: &Stop,
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<Finished> {
+    run_by(None, spec, options, sink, stop, tell)
+}
+
+/// Runs an experiment whose load others drive, each a part of it: this process loads the data, watches, verifies and judges.
+///
+/// # Errors
+/// As [`run`]; `Config` for what only one process can do.
+pub fn run_divided(
+    drive: Rc<dyn Drive>,
+    spec: Spec,
+    options: Options<'_>,
+    sink: &mut dyn Sink,
+    stop: &Stop,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Result<Finished> {
+    parts::check(&spec)?;
+    run_by(Some(drive), spec, options, sink, stop, tell)
+}
+
+fn run_by(
+    drive: Option<Rc<dyn Drive>>,
+    spec: Spec,
+    options: Options<'_>,
+    sink: &mut dyn Sink,
+    stop: &Stop,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Result<Finished> {
     let runtime = data::local_runtime()?;
     let mut connected = connect(&runtime, spec, tell)?;
+    connected.drive = drive;
     let finished = run_on(&runtime, &mut connected, options, sink, stop, tell);
     // The connections go before the server that they lead to.
     let Connected { store, server, .. } = connected;
@@ -240,6 +281,7 @@ fn measure(
     let harness_floor_us = harness_floor_us(runtime)?;
     let mut beside = Beside::new(connected.server_process(), connected.spec.collect.contains(&Collect::Host));
     let mut record = connected.first_record(&beside);
+    record.id = options.run.unwrap_or(record.id);
     record.report = (options.report)(record.id);
     record.generator.harness_floor_us = harness_floor_us;
     sink.started(&record)?;
@@ -329,8 +371,10 @@ fn measure_started(
     let mut kept = Ok(());
     let mut seconds = RunSeconds::new(spec.load.phases.len());
     let mut watch = Watch::new(&spec.thresholds, &spec.load.phases, names);
+    let mut profiled = connected.profiles.start()?;
     beside.start();
-    let outcome = runner::run(&run_spec, &mut |seen| {
+    let began = Timestamp::now();
+    let Driven { outcome, parts } = connected.drive(record.id, &run_spec, &mut |seen| {
         seconds.take(seen);
         let sample = sample_record(seen, names, beside);
         watch.take(seen, &sample);
@@ -346,6 +390,7 @@ fn measure_started(
         tell(Event::Sampled(&sample));
     })?;
     beside.stop();
+    profiled.stop();
     kept?;
     record.ended_at = Timestamp::now();
     let counters_after = counters(runtime, &**store, &spec.collect);
@@ -356,6 +401,8 @@ fn measure_started(
     record.server = server_record(&connected.info, beside, counters_before, counters_after);
     tell(Event::Verifying);
     record.verification = verify(runtime, connected, record);
+    profiled.keep(record, sink, stop.is_requested());
+    record.prometheus = spec.prometheus.as_ref().map(|asked| asked.read(runtime, began, record.ended_at));
     let conditions = connected.conditions(beside);
     record.verdict = judge(&Evidence {
         load: &spec.load,
@@ -371,12 +418,22 @@ fn measure_started(
         interrupted: outcome.interrupted,
         accepts_invalid: options.accepts_invalid,
     });
+    record.parts = parts;
+    parts::judge(&record.parts, &mut record.verdict);
     record.verdict.thresholds = watch.judge(record, &histograms);
     record.status = if outcome.interrupted { Status::Interrupted } else { Status::Completed };
     Ok(histograms)
 }
 
 impl Connected {
+    /// Drives a load to its end, from here or from wherever its parts are.
+    fn drive(&self, run: Uuid, spec: &RunSpec, observe: &mut dyn FnMut(&Sample)) -> Result<Driven> {
+        match &self.drive {
+            Some(drive) => drive.drive(run, spec, observe),
+            None => Ok(Driven { outcome: runner::run(spec, observe)?, parts: Vec::new() }),
+        }
+    }
+
     /// A run of that load on it.
     pub(crate) fn run_spec(&self, load: Load, instance: Arc<dyn Instance>, seed: u64, stop: &Stop) -> RunSpec {
         let Spec { load_plan, driver, .. } = &self.spec;
@@ -390,6 +447,8 @@ impl Connected {
             pin: load_plan.pin.unwrap_or_default(),
             blocking_client: driver.capabilities().has(Capability::BlockingClient),
             stop: stop.clone(),
+            part: None,
+            gate: None,
         }
     }
 
@@ -408,9 +467,14 @@ impl Connected {
         Ok(instance)
     }
 
-    /// The server's process, where it is on this host.
+    /// The server's process, where it is on this host and its figures are wanted.
     pub(crate) fn server_process(&self) -> Option<u32> {
-        if !self.spec.collect.contains(&Collect::Server) || self.spec.driver.capabilities().has(Capability::Embedded) {
+        if self.spec.collect.contains(&Collect::Server) { self.local_server_process() } else { None }
+    }
+
+    /// The server's process, where it is on this host.
+    pub(crate) fn local_server_process(&self) -> Option<u32> {
+        if self.spec.driver.capabilities().has(Capability::Embedded) {
             return None;
         }
         if let Some(server) = &self.server {
@@ -484,6 +548,9 @@ impl Connected {
             verdict: crate::record::Verdict::default(),
             search: None,
             error_messages: Vec::new(),
+            prometheus: None,
+            profiles: Vec::new(),
+            parts: Vec::new(),
             provenance: Provenance { storelab: env!("CARGO_PKG_VERSION").to_owned(), host: beside.provenance() },
             report: None,
         }
@@ -510,6 +577,10 @@ fn verify(runtime: &LocalRuntime, connected: &Connected, record: &Record) -> Ver
         passed: wrong == 0,
         detail: format!("{wrong} wrong results"),
     }];
+    if connected.drive.is_some() && connected.spec.instance.adds_rows() {
+        // What was added is known to those that added it.
+        return Verification { passed: wrong == 0, checks };
+    }
     let made = runtime.block_on(async {
         tokio::time::timeout(VERIFY_TIMEOUT, connected.spec.instance.verify(&*connected.store))
             .await

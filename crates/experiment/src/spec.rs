@@ -7,6 +7,8 @@ use store::{Capability, Driver, Error, Result, Target, did_you_mean};
 use workload::{Instance, Settings, WORKLOADS, Workload};
 
 use crate::plan::{Collect, LoadPlan, Plan, WorkloadPlan};
+use crate::profiles;
+use crate::prometheus::Prometheus;
 use crate::search::{Find, Sought};
 use crate::threshold::{GaugeSource, Names, ThresholdSpec};
 
@@ -45,6 +47,8 @@ pub struct Spec {
     pub(crate) sought: Option<Sought>,
     /// What to record beside the client.
     pub collect: Vec<Collect>,
+    /// What is asked of a Prometheus once the run is over.
+    pub prometheus: Option<Prometheus>,
     /// What must hold of what is measured.
     pub thresholds: Vec<ThresholdSpec>,
     /// What all randomness derives from.
@@ -97,12 +101,15 @@ impl Spec {
             load_plan: plan.load.clone(),
             load,
             collect: plan.collect.clone().unwrap_or_else(|| vec![Collect::Host, Collect::Server]),
+            prometheus: None,
             sought: None,
             thresholds: Vec::new(),
             seed,
         };
+        spec.prometheus = Prometheus::of(plan, driver.name(), lookup)?;
         spec.thresholds = ThresholdSpec::all(&plan.thresholds, plan.abort_on_fail, &spec.names())?;
         spec.sought = spec.seek()?;
+        profiles::check(&spec)?;
         Ok(spec)
     }
 

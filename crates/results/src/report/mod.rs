@@ -12,6 +12,7 @@ pub(crate) mod format;
 mod history;
 mod knee;
 mod page;
+mod profiles;
 mod resources;
 mod sections;
 mod table;
@@ -21,6 +22,7 @@ pub use beside::{Drawn, side_by_side};
 pub use comparison::comparison;
 use experiment::{HistogramRecord, Record, SampleRecord};
 pub use history::history;
+pub use profiles::Picture;
 use stats::Series;
 pub(crate) use verdict::{counted, exact};
 
@@ -45,7 +47,12 @@ pub fn add_sample(series: &mut Series, sample: &SampleRecord) {
 
 /// The report of a run whose samples were added to a [`Series`] one at a time, which takes a thousandth of the memory.
 pub fn html_of(record: &Record, series: &Series, histograms: &[HistogramRecord]) -> String {
-    page::render(record, series, histograms)
+    html_with(record, series, histograms, &[])
+}
+
+/// The same with pictures that are kept with the run.
+pub fn html_with(record: &Record, series: &Series, histograms: &[HistogramRecord], pictures: &[Picture]) -> String {
+    page::render(record, series, histograms, pictures)
 }
 
 #[cfg(test)]

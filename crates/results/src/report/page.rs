@@ -6,6 +6,7 @@ use experiment::{HistogramRecord, Record};
 use serde::Serialize;
 
 use super::format::{escape, push};
+use super::profiles::{self, Picture};
 use super::{charts, knee, resources, sections, verdict};
 use stats::Series;
 
@@ -37,7 +38,12 @@ pub(super) fn foot(out: &mut String, shown: &impl Serialize) {
     push!(out, "</script>\n<script>{SCRIPT}</script>\n</body></html>\n");
 }
 
-pub(super) fn render(record: &Record, series: &Series, histograms: &[HistogramRecord]) -> String {
+pub(super) fn render(
+    record: &Record,
+    series: &Series,
+    histograms: &[HistogramRecord],
+    pictures: &[Picture],
+) -> String {
     let mut out = head(&format!("{} · {} · Storelab", record.name, sections::workload_name(record)));
     sections::title(&mut out, record);
     verdict::words(&mut out, record);
@@ -57,6 +63,7 @@ pub(super) fn render(record: &Record, series: &Series, histograms: &[HistogramRe
     sections::accounting(&mut out, record);
     verdict::verification(&mut out, record);
     write_resources(&mut out, record, series);
+    profiles::section(&mut out, record, pictures);
     sections::errors(&mut out, record);
     sections::server(&mut out, record);
     sections::circumstances(&mut out, record);

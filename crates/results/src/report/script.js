@@ -52,5 +52,10 @@
     });
     area.addEventListener("pointerleave", () => { cross?.remove(); tip?.remove(); cross = tip = null; });
   }
+  for (const flame of document.querySelectorAll(".flame")) {
+    const link = flame.querySelector("a");
+    link.href = flame.querySelector("img").src;
+    link.hidden = false;
+  }
   addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => (d.open = true)));
 })();
