@@ -60,6 +60,11 @@ docs-stores: engines-all ## Write docs/stores.md: what the drivers say of themse
 	{ $(STORELAB) stores --markdown && printf '\n## What was tested\n\n' && cat "$$matrix"; } > docs/stores.md; \
 	code=$$?; rm -f "$$matrix"; exit $$code
 
+.PHONY: docs-configuration
+docs-configuration: ## Write the table of docs/configuration.md, from the options themselves.
+	page="$$(mktemp)" && { sed '/^| option |/,$$d' docs/configuration.md && $(STORELAB) config explain --markdown; } > "$$page" && \
+	cat "$$page" > docs/configuration.md; code=$$?; rm -f "$$page"; exit $$code
+
 .PHONY: bench-peers
 bench-peers: compiler engines ## Measure Storelab against other load generators, in turn on the same servers, and write the results.
 	@missing=; for program in sysbench redis-benchmark python3; do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
@@ -79,7 +84,7 @@ bench-stores: compiler ## Run YCSB B on every installed store, one after another
 	$(CARGO) xtask bench-stores $${CARGO_TARGET_DIR:-target}/release/storelab
 
 .PHONY: bench-knees
-bench-knees: compiler engines ## Search for the knee of PostgreSQL and of Redis, twice each, and show how far the two are apart.
+bench-knees: compiler engines ## Search for the knee of PostgreSQL and of Redis behind a narrow link, twice each, and show how far the two are apart.
 	$(CARGO) build --release --package storelab
 	$(CARGO) xtask knees $${CARGO_TARGET_DIR:-target}/release/storelab
 
@@ -140,6 +145,40 @@ check-exports: compiler ## Read a run in every format with the tools that others
 	  jar="$(CACHE)/export-check/java/HdrHistogram-2.2.2.jar"; \
 	else echo 'skipped: HistogramLogProcessor; Maven is not installed' >&2; fi; \
 	"$(CACHE)/export-check/bin/python" tools/export-check/check.py "$$folder" $$jar
+
+.PHONY: check-deploy
+check-deploy: ## Have everything in deploy/ read by whom it is for: systemd, hadolint, Compose, Helm, Prometheus, dpkg.
+	tools/deploy-check/check.sh "$(CACHE)"
+
+# Requests that the API is asked at least; 10000 for a release: `make check-api CASES=10000`.
+CASES ?= 1000
+SEED ?= 1
+# The program that is asked; built with the light drivers where none is given.
+PROGRAM ?=
+
+.PHONY: check-api
+check-api: compiler ## Ask a fresh service all that its OpenAPI document allows, and more, and judge the answers; CASES=10000 for long.
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { echo 'skipped: schemathesis; python3-venv is not installed' >&2; exit 0; }; \
+	set -e; python3 -m venv "$(CACHE)/api-check"; \
+	"$(CACHE)/api-check/bin/pip" install --quiet --disable-pip-version-check -r tools/api-check/requirements.txt; \
+	program="$(PROGRAM)"; if [ -z "$$program" ]; then \
+	  $(CARGO) build --quiet --package storelab --no-default-features --features $(WIRE_DRIVERS); \
+	  program="$${CARGO_TARGET_DIR:-target}/debug/storelab"; \
+	fi; \
+	"$(CACHE)/api-check/bin/python" tools/api-check/check.py --storelab "$$program" \
+	  --schemathesis "$(CACHE)/api-check/bin/schemathesis" --cases $(CASES) --seed $(SEED) --report "$(CACHE)/api-check/report"
+
+CARGO_DEB_VERSION := 3.6.3
+
+.PHONY: deb
+deb: compiler ## Build the Debian package, with its unit, manual pages and completions, into the target folder.
+	@$(CACHE)/tools/bin/cargo-deb --version 2>/dev/null | grep -qF '$(CARGO_DEB_VERSION)' || \
+	  $(CARGO) install --quiet --locked --root "$(CACHE)/tools" --version $(CARGO_DEB_VERSION) cargo-deb
+	$(CARGO) build --release --locked --package storelab
+	@set -e; program="$${CARGO_TARGET_DIR:-target}/release/storelab"; made=deploy/debian/made; rm -rf $$made; mkdir -p $$made/man $$made/completions; \
+	"$$program" man --folder $$made/man; "$$program" completions bash >$$made/completions/storelab.bash; \
+	"$$program" completions zsh >$$made/completions/_storelab; "$$program" completions fish >$$made/completions/storelab.fish
+	"$(CACHE)/tools/bin/cargo-deb" --package storelab --no-build
 
 .PHONY: fmt
 fmt: ## Format the sources.
