@@ -72,7 +72,15 @@ mod rows;
 mod sqlite;
 #[cfg(feature = "tls")]
 #[cfg_attr(
-    not(any(feature = "http", feature = "mongodb", feature = "mysql", feature = "postgres", feature = "redis")),
+    not(any(
+        feature = "dynamodb",
+        feature = "elasticsearch",
+        feature = "influxdb",
+        feature = "mongodb",
+        feature = "mysql",
+        feature = "postgres",
+        feature = "redis"
+    )),
     expect(dead_code, reason = "who only wants the configuration is no driver")
 )]
 mod tls;

@@ -29,6 +29,8 @@ pub(crate) fn harness_floor_us(runtime: &tokio::runtime::LocalRuntime) -> Result
         pin: false,
         blocking_client: false,
         stop: Stop::default(),
+        part: None,
+        gate: None,
     };
     let outcome = runner::run(&spec, &mut |_| {})?;
     let phase = &outcome.phases[0];

@@ -172,7 +172,7 @@ mod tests {
             true.into(),
         ]);
         assert_eq!(row.get::<i64>(0).expect("an integer"), 7);
-        assert_eq!(row.get::<f64>(0).expect("a number"), 7.0);
+        assert_eq!(row.get::<Option<f64>>(0).expect("a number"), Some(7.0));
         assert_eq!(row.get::<Option<f64>>(1).expect("a number"), Some(1.5));
         assert_eq!(row.get::<String>(2).expect("text"), "text");
         assert_eq!(row.get::<Vec<u8>>(3).expect("bytes"), [1, 2]);

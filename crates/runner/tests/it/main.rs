@@ -2,4 +2,5 @@
 
 mod accounting;
 mod known_answers;
+mod parts;
 mod support;

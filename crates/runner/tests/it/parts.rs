@@ -1,0 +1,66 @@
+//! A load in parts: together they are the whole, from one start.
+
+use std::num::NonZeroU32;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use runner::{Arrivals, Gate, Limit, Load, Part, Rate};
+use store::Result;
+
+use crate::support::spec;
+
+/// The second to come decides.
+struct Together {
+    barrier: Barrier,
+    start: Instant,
+}
+
+impl Gate for Together {
+    fn start(&self) -> Result<Instant> {
+        self.barrier.wait();
+        Ok(self.start)
+    }
+}
+
+#[test]
+fn two_parts_are_one_load() {
+    let sessions = NonZeroU32::new(5).expect("not zero");
+    let rate = Rate::per_second(503.0).expect("possible");
+    let load = Load::open(sessions, rate, Arrivals::Constant, Limit::Duration(Duration::from_secs(2)));
+    let start = Instant::now() + Duration::from_millis(300);
+    let gate = Arc::new(Together { barrier: Barrier::new(2), start });
+    let parts =
+        [(0, 2), (2, 3)].map(|(first, sessions)| Part { first, sessions: NonZeroU32::new(sessions).expect("some") });
+    let driven = parts.map(|part| {
+        let (load, gate) = (load.clone(), Arc::clone(&gate));
+        thread::spawn(move || {
+            let mut spec = spec("null:", load);
+            (spec.part, spec.gate) = (Some(part), Some(gate));
+            let mut samples = Vec::new();
+            let outcome = runner::run(&spec, &mut |sample| samples.push(sample.clone())).expect("it runs");
+            (outcome, samples)
+        })
+    });
+    let [(mut whole, samples), (other, others)] = driven.map(|thread| thread.join().expect("no panic"));
+    assert!(start.elapsed() >= Duration::from_secs(2), "they began at the start, not before");
+    let scheduled = [&whole, &other].map(|outcome| outcome.phases[0].accounting.scheduled);
+    assert_eq!(scheduled.iter().sum::<u64>(), 1006, "{scheduled:?}");
+    assert_eq!(scheduled, [403, 603], "each session has its own arrivals");
+    whole.merge(other);
+    assert!(whole.phases[0].accounting.is_exact());
+    let total = whole.phases[0].cells.total();
+    let mut merged = samples[0].clone();
+    merged.merge(&others[0]);
+    let in_first: u64 = merged.phases.iter().map(|(_, cells)| cells.total().succeeded).sum();
+    assert!(total.succeeded == 1006 && in_first >= 500, "{} {in_first}", total.succeeded);
+}
+
+#[test]
+fn a_part_of_another_load_is_refused() {
+    let sessions = NonZeroU32::new(2).expect("not zero");
+    let mut spec = spec("null:", Load::closed(sessions, Limit::Count(10)));
+    spec.part = Some(Part { first: 1, sessions });
+    let error = runner::run(&spec, &mut |_| {}).expect_err("refused");
+    assert!(error.to_string().contains("sessions that the load has not"), "{error}");
+}
