@@ -1,8 +1,11 @@
 //! Commands and their flags, from which help texts, man pages and completions derive.
 
+mod agent;
 mod comparison;
+mod config;
 mod export;
 mod find;
+mod service;
 mod thresholds;
 
 use std::num::NonZeroU32;
@@ -13,11 +16,15 @@ use clap_complete::Shell;
 use experiment::{Collect, IoPlan, PerSecond, Spacing, Span};
 
 use crate::commands::HistoryArguments;
+use crate::settings::GlobalFlags;
 use crate::validity::ValidityFlags;
 
+pub(crate) use agent::{AgentArguments, PartsFlags};
+pub(crate) use config::{ConfigArguments, ConfigCommand, ExplainArguments};
 pub(crate) use comparison::{BaselineFlags, CalibrateArguments, CompareArguments, FailOn, JudgingFlags};
 pub(crate) use export::{ExportArguments, SummaryArguments};
 pub(crate) use find::FindFlags;
+pub(crate) use service::{ServeArguments, TokenArguments, TokenCommand, TokenCreateArguments, chosen};
 pub(crate) use thresholds::ThresholdFlags;
 
 const EXIT_CODES: &str = "\
@@ -32,15 +39,32 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 
-    /// The results store: an SQLite file, made where it is absent.
-    #[arg(long, global = true, value_name = "PATH", env = "STORELAB_STORE")]
-    pub(crate) store: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) settings: GlobalFlags,
+
+    /// The file of options, instead of conf/config.yaml where that is there.
+    #[arg(long, global = true, value_name = "FILE", env = "STORELAB_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+impl Cli {
+    /// What the command line says of options, by name.
+    pub(crate) fn given(&self) -> Vec<(&'static str, String)> {
+        let of_command = match &self.command {
+            Command::Config(ConfigArguments { command: ConfigCommand::Explain(arguments) }) => &arguments.settings.0[..],
+            Command::Serve(arguments) => &arguments.settings.0[..],
+            _ => &[],
+        };
+        [&self.settings.0, of_command].concat()
+    }
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run an experiment: a plan, a target, or (with neither) the canonical one on embedded SQLite.
     Run(Box<RunArguments>),
+    /// Drive parts of loads that others divide with `storelab run --parts`, until Ctrl-C or SIGTERM.
+    Agent(AgentArguments),
     /// Load a workload's data into a data store, to be used by later runs.
     Load(LoadArguments),
     /// Take out of a data store what Storelab made there, and nothing else.
@@ -59,12 +83,18 @@ pub(crate) enum Command {
     History(HistoryArguments),
     /// Write a run in a format that other programs read.
     Export(ExportArguments),
+    /// Serve experiments, runs and everything about them over HTTP, until Ctrl-C or SIGTERM.
+    Serve(ServeArguments),
+    /// Make, list and revoke the tokens that the service lets in.
+    Token(TokenArguments),
     /// List the data stores that can be reached, with what each can do.
     Stores(StoresArguments),
     /// List the workloads with their variants and parameters.
     Workloads(ListArguments),
     /// Install, start, stop and list throw-away servers on this machine.
     Engines(EnginesArguments),
+    /// Say what is set, to what and where: by flags, the environment, `.env`, the file of options, or not at all.
+    Config(ConfigArguments),
     /// Write a completion script for a shell.
     Completions {
         /// For which shell.
@@ -91,6 +121,9 @@ pub(crate) struct RunArguments {
 
     #[command(flatten)]
     pub(crate) load: LoadFlags,
+
+    #[command(flatten)]
+    pub(crate) parts: PartsFlags,
 
     #[command(flatten)]
     pub(crate) comparison: BaselineFlags,
@@ -263,6 +296,13 @@ pub(crate) enum CollectArgument {
     Host,
     /// The server's processes and its own counters.
     Server,
+    /// What the Prometheus at PROMETHEUS_URL knows of these seconds.
+    Prometheus,
+    /// A flame graph of a local server: where it spends its processor time, sampled by perf.
+    Flamegraph,
+    /// The same of this program.
+    #[value(alias = "flamegraph_generator")]
+    FlamegraphGenerator,
 }
 
 impl From<CollectArgument> for Collect {
@@ -270,6 +310,9 @@ impl From<CollectArgument> for Collect {
         match argument {
             CollectArgument::Host => Self::Host,
             CollectArgument::Server => Self::Server,
+            CollectArgument::Prometheus => Self::Prometheus,
+            CollectArgument::Flamegraph => Self::Flamegraph,
+            CollectArgument::FlamegraphGenerator => Self::FlamegraphGenerator,
         }
     }
 }
@@ -320,9 +363,32 @@ pub(crate) struct ReportArguments {
     #[arg(required = true, value_name = "RUN")]
     pub(crate) runs: Vec<String>,
 
-    /// Where to write it.
-    #[arg(long, short, value_name = "FILE", default_value = "report.html")]
-    pub(crate) output: PathBuf,
+    /// Where to write it; report.html, or flamegraph.svg.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Write the flame graph of a run that collected one instead, or with a FILE that ends in .folded its stacks as text.
+    #[arg(long, value_name = "OF", num_args = 0..=1, require_equals = true, default_missing_value = "server")]
+    pub(crate) flamegraph: Option<FlamegraphOf>,
+}
+
+/// Whose flame graph is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FlamegraphOf {
+    /// The server's.
+    Server,
+    /// This program's, while it ran the load.
+    Generator,
+}
+
+impl FlamegraphOf {
+    /// The name in records and files.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Generator => "generator",
+        }
+    }
 }
 
 #[derive(Debug, Args)]

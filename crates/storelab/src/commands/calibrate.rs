@@ -4,7 +4,6 @@ use std::path::Path;
 
 use experiment::{Calibration, Change, CompareOptions, Comparison, Noise, RunData, SideData, Span, Spec, Subject};
 use jiff::Timestamp;
-use results::Results;
 use runner::Stop;
 use store::Error;
 
@@ -22,8 +21,8 @@ const DURATION_DEFAULT: Span = Span(std::time::Duration::from_secs(5));
 /// What the runs are called where no plan says it.
 const NAME: &str = "calibration";
 
-pub(crate) fn run(arguments: &CalibrateArguments, store: Option<&Path>) -> anyhow::Result<Exit> {
-    let mut results = Results::open(store)?;
+pub(crate) fn run(arguments: &CalibrateArguments, store: Option<&str>) -> anyhow::Result<Exit> {
+    let mut results = super::open(store)?;
     let run = run_arguments(arguments);
     let plan = plan_of(&run, arguments.subject.as_deref())?;
     let seed = Spec::new(&plan, &environment::variable)?.seed;
@@ -46,7 +45,7 @@ pub(crate) fn run(arguments: &CalibrateArguments, store: Option<&Path>) -> anyho
     if arguments.json {
         json(&calibration)?;
     } else {
-        data(&text(&calibration, &called, &results.calibration_path()));
+        data(&text(&calibration, &called, &results.calibration_path()?));
     }
     if has_doubts {
         talk(

@@ -16,14 +16,14 @@ use crate::terminal::{data, json};
 /// Between a results store's file and a run in it.
 const STORE_SUFFIX: &str = ".db:";
 
-pub(crate) fn run(arguments: &CompareArguments, store: Option<&Path>) -> anyhow::Result<Exit> {
-    let results = Results::open(store)?;
+pub(crate) fn run(arguments: &CompareArguments, store: Option<&str>) -> anyhow::Result<Exit> {
+    let mut results = super::open(store)?;
     let mut sides = Vec::new();
     for asked in &arguments.sides {
         // A name may have commas in it.
         let is_one = results.find(asked).is_ok();
         let runs: Vec<&str> = if is_one { vec![asked] } else { asked.split(',').collect() };
-        sides.push(runs.into_iter().map(|run| run_of(&results, run)).collect::<anyhow::Result<Vec<_>>>()?);
+        sides.push(runs.into_iter().map(|run| run_of(&mut results, run)).collect::<anyhow::Result<Vec<_>>>()?);
     }
     let has_doubts = !arguments.accept_invalid && is_doubtful(sides.iter().flatten().map(RunData::record));
     let comparison = judged(&results, &labelled(sides), &arguments.judging)?;
@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &CompareArguments, store: Option<&Path>) -> anyhow:
 }
 
 /// A run with its seconds: of the results store, or of another that is named before it.
-pub(super) fn run_of(results: &Results, asked: &str) -> anyhow::Result<RunData> {
+pub(super) fn run_of(results: &mut Results, asked: &str) -> anyhow::Result<RunData> {
     if let Some((folder_and_name, run)) = asked.rsplit_once(STORE_SUFFIX) {
         let path = format!("{folder_and_name}.db");
         if !Path::new(&path).is_file() {
@@ -43,8 +43,9 @@ pub(super) fn run_of(results: &Results, asked: &str) -> anyhow::Result<RunData> 
                 .with_hint("write FILE.db:RUN, the file that --store or STORELAB_STORE named when the run was made")
                 .into());
         }
-        let other = Results::open(Some(Path::new(&path)))?;
-        return Ok(other.run_data(other.find(run)?)?);
+        let mut other = Results::open(&Path::new(&path).into())?;
+        let run = other.find(run)?;
+        return Ok(other.run_data(run)?);
     }
     let is_document = Path::new(asked).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     if is_document && Path::new(asked).is_file() {
@@ -54,7 +55,8 @@ pub(super) fn run_of(results: &Results, asked: &str) -> anyhow::Result<RunData> 
         .with_hint("name the run in its results store: RUN, or FILE.db:RUN for a copy of the store of another machine")
         .into());
     }
-    Ok(results.run_data(results.find(asked)?)?)
+    let run = results.find(asked)?;
+    Ok(results.run_data(run)?)
 }
 
 /// Sides with names that tell them apart: the runs' own where they do, else with the end of an id.

@@ -20,7 +20,7 @@ const STDOUT: &str = "-";
 /// A summary that a run is to write: where, and in which format.
 pub(crate) type Summary<'a> = (&'a Path, &'static Format);
 
-pub(crate) fn run(arguments: &ExportArguments, store: Option<&Path>) -> anyhow::Result<Exit> {
+pub(crate) fn run(arguments: &ExportArguments, store: Option<&str>) -> anyhow::Result<Exit> {
     let Some(asked) = &arguments.run else {
         data(&formats());
         return Ok(Exit::Ok);
@@ -35,10 +35,10 @@ pub(crate) fn run(arguments: &ExportArguments, store: Option<&Path>) -> anyhow::
         }
         None => of_file(&arguments.output)?,
     };
-    let results = Results::open(store)?;
+    let mut results = super::open(store)?;
     let run = results.find(asked)?;
     if !to_stdout {
-        write_file(&results, run, &arguments.output, format)?;
+        write_file(&mut results, run, &arguments.output, format)?;
         data(&arguments.output.display().to_string());
         return Ok(Exit::Ok);
     }
@@ -78,7 +78,7 @@ pub(crate) fn summaries(arguments: &SummaryArguments) -> anyhow::Result<Vec<Summ
 }
 
 /// Writes the summaries of a run that has ended.
-pub(crate) fn write_summaries(results: &Results, run: Uuid, summaries: &[Summary<'_>]) -> anyhow::Result<()> {
+pub(crate) fn write_summaries(results: &mut Results, run: Uuid, summaries: &[Summary<'_>]) -> anyhow::Result<()> {
     for (path, format) in summaries {
         write_file(results, run, path, format)?;
     }
@@ -95,7 +95,7 @@ fn of_file(path: &Path) -> anyhow::Result<&'static Format> {
 }
 
 /// Writes a run into a file, whose folder is made where it is absent.
-fn write_file(results: &Results, run: Uuid, path: &Path, format: &Format) -> anyhow::Result<()> {
+fn write_file(results: &mut Results, run: Uuid, path: &Path, format: &Format) -> anyhow::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     }

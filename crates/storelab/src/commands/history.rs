@@ -1,10 +1,10 @@
 //! `storelab history`: one metric over many runs, and where it changed for good.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use experiment::{ChangePoint, HISTORY_RUNS_MAX, History, HistoryMethod, HistoryMetric, HistoryPoint};
-use results::{HistoryQuery, Results};
+use results::HistoryQuery;
 
 use super::run::write_file;
 use crate::exit::Exit;
@@ -68,7 +68,7 @@ impl From<MethodArgument> for HistoryMethod {
     }
 }
 
-pub(crate) fn run(arguments: &HistoryArguments, store: Option<&Path>) -> anyhow::Result<Exit> {
+pub(crate) fn run(arguments: &HistoryArguments, store: Option<&str>) -> anyhow::Result<Exit> {
     let metric: HistoryMetric = arguments.metric.parse()?;
     let query = HistoryQuery {
         metric: metric.clone(),
@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: &HistoryArguments, store: Option<&Path>) -> anyhow:
         method: arguments.method.into(),
         change_min: arguments.min_change,
     };
-    let history = Results::open(store)?.history(&arguments.name, &query)?;
+    let history = super::open(store)?.history(&arguments.name, &query)?;
     if let Some(path) = &arguments.report {
         write_file("report", path, &results::report::history(&history))?;
     }

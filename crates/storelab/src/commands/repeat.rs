@@ -1,7 +1,5 @@
 //! `storelab run --baseline … --repeat N`: runs in turns, then a comparison.
 
-use std::path::Path;
-
 use experiment::{Plan, Record, RunData, Spec};
 use results::Results;
 use runner::Stop;
@@ -24,11 +22,11 @@ enum Baseline {
     Made(Box<Plan>),
 }
 
-pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Result<Exit> {
+pub(crate) fn run(arguments: &RunArguments, store: Option<&str>) -> anyhow::Result<Exit> {
     refuse_one_for_all(arguments)?;
-    let mut results = Results::open(store)?;
+    let mut results = super::open(store)?;
     let plan = plan_of(arguments, arguments.subject.as_deref())?;
-    let baseline = baseline_of(arguments, &results)?;
+    let baseline = baseline_of(arguments, &mut results)?;
     // One seed for all that is not said: the same data and operations on both sides.
     let seed = Spec::new(&plan, &environment::variable)?.seed;
     let plans: Vec<Plan> = match &baseline {
@@ -78,11 +76,11 @@ fn worst_of(records: &[Vec<Record>]) -> Exit {
     [Exit::Invalid, Exit::Threshold].into_iter().find(|exit| exits.contains(exit)).unwrap_or(Exit::Ok)
 }
 
-fn baseline_of(arguments: &RunArguments, results: &Results) -> anyhow::Result<Baseline> {
+fn baseline_of(arguments: &RunArguments, results: &mut Results) -> anyhow::Result<Baseline> {
     let Some(asked) = arguments.comparison.baseline.as_deref() else { return Ok(Baseline::None) };
     let is_document = is_plan(asked);
     // A name before a target: runs without a name of their own are called as `ycsb:b on sqlite`.
-    let is_kept = || results.find(asked).is_ok() || !asked.contains(':') || asked.contains(".db:");
+    let mut is_kept = || results.find(asked).is_ok() || !asked.contains(':') || asked.contains(".db:");
     if is_document && holds_a_record(asked) || !is_document && is_kept() {
         return Ok(Baseline::Kept(Box::new(run_of(results, asked)?)));
     }

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::thread;
 
 use anyhow::Context;
-use experiment::{DataPolicy, Event, Options, Plan, Record, Spec, Status, UNVERIFIED, WorkloadPlan};
+use experiment::{DataPolicy, Drive, Event, Options, Plan, Record, Spec, Status, UNVERIFIED, WorkloadPlan};
 use results::Results;
+use results::service::{Division, PATIENCE_DEFAULT};
 use runner::Stop;
 use store::Error;
 use uuid::Uuid;
@@ -28,14 +30,14 @@ workload: ycsb:b
 load: { sessions: 2, for: 10s }
 ";
 
-pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Result<Exit> {
+pub(crate) fn run(arguments: &RunArguments, store: Option<&str>) -> anyhow::Result<Exit> {
     if arguments.comparison.is_given()? {
         return super::repeat::run(arguments, store);
     }
     let plan = plan_of(arguments, arguments.subject.as_deref())?;
     let spec = Spec::new(&plan, &environment::variable)?;
     let summaries = export::summaries(&arguments.summary)?;
-    let mut results = Results::open(store)?;
+    let mut results = super::open(store)?;
     let stop = Stop::default();
     stop_on_signal(&stop)?;
     let Some((record, path)) = measure(arguments, spec, &mut results, &stop)? else {
@@ -45,7 +47,7 @@ pub(crate) fn run(arguments: &RunArguments, store: Option<&Path>) -> anyhow::Res
     if let Some(path) = &arguments.thresholds.junit {
         write_file("JUnit file", path, &results::export::junit::junit(&record))?;
     }
-    export::write_summaries(&results, record.id, &summaries)?;
+    export::write_summaries(&mut results, record.id, &summaries)?;
     if arguments.json {
         terminal::json(&record)?;
     } else {
@@ -61,17 +63,23 @@ pub(super) fn measure(
     results: &mut Results,
     stop: &Stop,
 ) -> anyhow::Result<Option<(Record, PathBuf)>> {
-    let reports = results.path().parent().map(|folder| folder.join("reports")).unwrap_or_default();
+    let reports = results.folder()?.join("reports");
     let report_path = |id: Uuid| arguments.report.clone().unwrap_or_else(|| reports.join(format!("{id}.html")));
     let quiet = arguments.quiet || arguments.json && !terminal::is_watched();
     let mut progress = if arguments.view.live { Progress::live(quiet) } else { Progress::new(quiet) };
     progress.expect(&spec.load);
     let options = Options {
+        run: None,
         data: if arguments.keep_data { DataPolicy::Keep } else { DataPolicy::Clean },
         report: &|id| Some(report_path(id).display().to_string()),
         accepts_invalid: arguments.validity.accept_invalid,
     };
-    let finished = experiment::run(spec, options, results, stop, &mut |event: Event<'_>| progress.tell(&event));
+    let division = division_of(arguments, &spec, results)?;
+    let mut tell = |event: Event<'_>| progress.tell(&event);
+    let finished = match division {
+        Some(division) => experiment::run_divided(division, spec, options, results, stop, &mut tell),
+        None => experiment::run(spec, options, results, stop, &mut tell),
+    };
     progress.close();
     let finished = match finished {
         Ok(finished) => finished,
@@ -82,6 +90,15 @@ pub(super) fn measure(
     let path = report_path(finished.record.id);
     write_file("report", &path, &results.report(finished.record.id)?)?;
     Ok(Some((finished.record, path)))
+}
+
+/// Who drives the load, where agents do.
+fn division_of(arguments: &RunArguments, spec: &Spec, results: &Results) -> anyhow::Result<Option<Rc<dyn Drive>>> {
+    let Some(parts) = arguments.parts.parts else { return Ok(None) };
+    let (plan, target) = experiment::part_plan(spec)?;
+    let patience = arguments.parts.parts_within.map_or(PATIENCE_DEFAULT, |within| within.0);
+    let own = Results::open(results.location())?;
+    Ok(Some(Rc::new(Division::new(own, plan, target, parts, patience))))
 }
 
 /// The plan that `subject`, a plan's file or a target, and the flags make.

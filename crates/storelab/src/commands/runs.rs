@@ -1,15 +1,11 @@
 //! `storelab runs`: what the results store holds.
 
-use std::path::Path;
-
-use results::Results;
-
 use crate::cli::RunsArguments;
 use crate::exit::Exit;
 use crate::terminal::{data, json, microseconds, table, table_text, talk, thousands};
 
-pub(crate) fn run(arguments: &RunsArguments, store: Option<&Path>) -> anyhow::Result<Exit> {
-    let results = Results::open(store)?;
+pub(crate) fn run(arguments: &RunsArguments, store: Option<&str>) -> anyhow::Result<Exit> {
+    let mut results = super::open(store)?;
     let runs = results.runs(arguments.limit)?;
     if arguments.json {
         let runs: Vec<_> = runs

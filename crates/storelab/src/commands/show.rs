@@ -1,9 +1,6 @@
 //! `storelab show`: one run.
 
-use std::path::Path;
-
 use experiment::{OperationRecord, Quantity, Record};
-use results::Results;
 
 use crate::cli::ShowArguments;
 use crate::exit::Exit;
@@ -11,9 +8,10 @@ use crate::knee;
 use crate::terminal::{data, json, microseconds, table, table_text, thousands};
 use crate::validity::checks_table;
 
-pub(crate) fn run(arguments: &ShowArguments, store: Option<&Path>) -> anyhow::Result<Exit> {
-    let results = Results::open(store)?;
-    let record = results.record(results.find(&arguments.run)?)?;
+pub(crate) fn run(arguments: &ShowArguments, store: Option<&str>) -> anyhow::Result<Exit> {
+    let mut results = super::open(store)?;
+    let run = results.find(&arguments.run)?;
+    let record = results.record(run)?;
     if arguments.json {
         json(&record)?;
     } else {

@@ -41,7 +41,8 @@ fn run_with_stall(lab: &Lab, server: &Server, load: &[&str]) -> Value {
 fn assert_hole(lab: &Lab, record: &Value) {
     const FAULTS: [&str; 6] =
         ["delivered", "generator_stopped", "harness_floor", "offered", "steady_state", "throttled"];
-    let results = results::Results::open(Some(&lab.path("results.db"))).expect("the run is kept there");
+    let location = results::Location::File(lab.path("results.db"));
+    let mut results = results::Results::open(&location).expect("the run is kept there");
     let run = record["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
     let ended = |sample: &SampleRecord| {
         let operations = sample.operations.iter().filter(|operation| operation.phase == RECORDED);

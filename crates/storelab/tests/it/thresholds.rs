@@ -142,7 +142,7 @@ fn every_gauge_of_a_run_can_be_named() {
     let store = lab.path("results.db");
     let ended = lab.run(&["run", url, "--set", "records=100", "--for", "2s", "--store", text(&store)]);
     assert!(matches!(ended.code, Some(0 | 4)), "{ended:?}");
-    let results = Results::open(Some(&store)).expect("it opens");
+    let mut results = Results::open(&results::Location::File(store)).expect("it opens");
     let mut seen = BTreeSet::new();
     let run = results.find("last").expect("it is kept");
     results.each_sample(run, |sample| seen.extend(sample.gauges.into_keys())).expect("its samples are read");
