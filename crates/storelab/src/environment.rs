@@ -1,79 +1,69 @@
-//! Environment variables, and a `.env` file in the current folder for those that are not set.
+//! What is set around the program: its environment, `.env` and `conf/config.yaml`, read once when it starts.
 
-use std::collections::HashMap;
 use std::fs;
+use std::io;
+use std::path::Path;
 use std::sync::OnceLock;
 
-use store::{Error, did_you_mean};
-use tracing_subscriber::filter::LevelFilter;
+use store::{Error, Result};
 
-use crate::terminal::Log;
+use crate::settings::{FILE_DEFAULT, Settings, Sources};
 
-/// A variable's value, from the environment or else from `.env`.
-pub(crate) fn variable(name: &str) -> Option<String> {
-    static FILE: OnceLock<HashMap<String, String>> = OnceLock::new();
-    std::env::var(name).ok().or_else(|| {
-        FILE.get_or_init(|| fs::read_to_string(".env").map(|text| parse(&text)).unwrap_or_default()).get(name).cloned()
-    })
-}
+/// The most that is read of a file of options; it has a hundred lines where everything is set.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Reads `NAME=value` lines; `#` starts a comment line, quotes around a value are taken off.
-fn parse(text: &str) -> HashMap<String, String> {
-    text.lines()
-        .map(str::trim)
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.strip_prefix("export ").unwrap_or(line).split_once('='))
-        .map(|(name, value)| {
-            let value = value.trim();
-            let unquoted = ['"', '\'']
-                .iter()
-                .find_map(|quote| value.strip_prefix(*quote).and_then(|value| value.strip_suffix(*quote)))
-                .unwrap_or(value);
-            (name.trim().to_owned(), unquoted.to_owned())
-        })
-        .collect()
-}
+/// Where variables stand that the environment does not have.
+const DOTENV: &str = ".env";
 
-/// Shows on stderr what the libraries have to say, from `LOG_LEVEL` on (`WARNING` where it is not set).
+/// Set by `main` before anybody asks.
+static SETTINGS: OnceLock<Settings> = OnceLock::new();
+
+/// Reads what is set. `flags` are names of options with what the command line says of them, `file` the one it names.
 ///
 /// # Errors
-/// `Config` for a level that does not exist.
-pub(crate) fn log() -> store::Result<()> {
-    let asked = variable("LOG_LEVEL").unwrap_or_else(|| "WARNING".to_owned());
-    let levels = [
-        ("OFF", LevelFilter::OFF),
-        ("ERROR", LevelFilter::ERROR),
-        ("CRITICAL", LevelFilter::ERROR),
-        ("WARNING", LevelFilter::WARN),
-        ("WARN", LevelFilter::WARN),
-        ("INFO", LevelFilter::INFO),
-        ("DEBUG", LevelFilter::DEBUG),
-        ("TRACE", LevelFilter::TRACE),
-    ];
-    let Some((_, level)) = levels.iter().find(|(name, _)| name.eq_ignore_ascii_case(&asked)) else {
-        let names = || levels.iter().map(|(name, _)| *name);
-        let near = did_you_mean(&asked.to_uppercase(), names());
-        let error = Error::config(format!("LOG_LEVEL is `{asked}`, which is no level"));
-        return Err(match near {
-            Some(near) => error.with_hint(format!("did you mean `{near}`?")),
-            None => error.with_hint(format!("there are {}", names().collect::<Vec<_>>().join(", "))),
-        });
-    };
-    tracing_subscriber::fmt().with_writer(|| Log).with_max_level(*level).with_target(false).init();
-    Ok(())
+/// `Config` for a file that cannot be read and for what [`Settings::resolve`] refuses.
+pub(crate) fn read(flags: &[(&'static str, String)], file: Option<&Path>) -> Result<&'static Settings> {
+    let file = file.filter(|file| !file.as_os_str().is_empty());
+    let path = file.unwrap_or(Path::new(FILE_DEFAULT));
+    let text = text_of(path)?;
+    if let (None, Some(file)) = (&text, file) {
+        return Err(Error::config(format!("the file of options {} is not there", file.display()))
+            .with_hint("name one that is; conf/config.example.yaml shows how it is written"));
+    }
+    let settings = Settings::resolve(&Sources {
+        flags,
+        environment: &|name| std::env::var_os(name),
+        dotenv: text_of(Path::new(DOTENV))?,
+        file: text.map(|text| (path.display().to_string(), text)),
+    })?;
+    Ok(SETTINGS.get_or_init(|| settings))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A variable's value, from the environment or else from the files.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    let set = SETTINGS.get().and_then(|settings| settings.variable(name));
+    set.or_else(|| std::env::var(name).ok())
+}
 
-    #[test]
-    fn a_file_of_variables_is_read() {
-        let read =
-            parse("# comment\nPOSTGRES_HOST=db\nexport REDIS_URL='redis://h:1'\nEMPTY=\nnonsense\n X = \"a b\" \n");
-        for (name, value) in [("POSTGRES_HOST", "db"), ("REDIS_URL", "redis://h:1"), ("EMPTY", ""), ("X", "a b")] {
-            assert_eq!(read.get(name).map(String::as_str), Some(value), "{name}");
-        }
-        assert_eq!(read.len(), 4);
+/// A file's text; none where there is no such file. A folder of that name is somebody else's.
+fn text_of(path: &Path) -> Result<Option<String>> {
+    let refused = |why: &str, source: Option<io::Error>| {
+        let error = Error::config(format!("{} {why}", path.display()));
+        let error = error.with_hint("make it readable text, or start the program in another folder");
+        Err(match source {
+            Some(source) => error.with_source(source),
+            None => error,
+        })
+    };
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return refused("cannot be read", Some(error)),
+        Ok(metadata) if metadata.is_dir() => return Ok(None),
+        Ok(metadata) if metadata.len() > FILE_BYTES_MAX => return refused("is longer than a file of options is", None),
+        Ok(_) => {}
+    }
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) => refused("cannot be read", Some(error)),
     }
 }

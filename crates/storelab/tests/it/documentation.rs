@@ -35,3 +35,10 @@ fn the_guide_lists_the_formats_of_exports() {
     let guide = std::fs::read_to_string(docs().join("guide.md")).expect("the guide is there");
     assert!(guide.contains(&table), "the table of formats is:\n{table}");
 }
+
+#[test]
+fn the_page_on_configuration_lists_the_options() {
+    let table = Lab::new().run(&["config", "explain", "--markdown"]).stdout;
+    let page = std::fs::read_to_string(docs().join("configuration.md")).expect("the page is there");
+    assert!(table.lines().count() > 10 && page.ends_with(&table), "docs/configuration.md: make docs-configuration");
+}
