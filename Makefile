@@ -54,6 +54,11 @@ engines-all: compiler ## Install all servers, those too that are built from sour
 test-engines: engines-all ## Install all servers, and run the conformance suite over every one of them.
 	$(CARGO) test -p testkit --test conformance
 
+.PHONY: docs-api
+docs-api: compiler ## Write docs/api/openapi.json: what the service says of its API.
+	document="$$(mktemp)" && $(STORELAB_LIGHT) serve --openapi > "$$document" && mkdir -p docs/api && cp "$$document" docs/api/openapi.json; \
+	code=$$?; rm -f "$$document"; exit $$code
+
 .PHONY: docs-stores
 docs-stores: engines-all ## Write docs/stores.md: what the drivers say of themselves, and what the suite says of every engine.
 	matrix="$$(mktemp)" && STORELAB_MATRIX="$$matrix" $(CARGO) test -q -p testkit --test conformance && \
