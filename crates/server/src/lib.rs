@@ -36,4 +36,4 @@ mod vault;
 pub use policy::{AllowedTarget, Policy, Refusal};
 pub use openapi::text as openapi;
 pub use service::Service;
-pub use settings::{Caps, Environment, Settings, TlsFiles};
+pub use settings::{Caps, Environment, Settings, StoreCaps, TlsFiles};

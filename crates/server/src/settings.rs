@@ -1,5 +1,6 @@
 //! What an operator decides about the service. Where each value comes from is the binary's business.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -93,6 +94,35 @@ pub struct Caps {
     pub runs_max: u32,
     /// Runs that may wait.
     pub queue_max: u32,
+    /// Rows of an experiment that does not say how many.
+    pub rows_default: u64,
+    /// Connections of an experiment that does not say how many, on a store that has no number of its own.
+    pub sessions_default: u32,
+    /// What differs between stores, by the name of their driver.
+    pub stores: BTreeMap<String, StoreCaps>,
+}
+
+/// Connections of one experiment on a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreCaps {
+    /// Those of one that does not say how many.
+    pub sessions_default: Option<u32>,
+    /// The most, where that is less than on any store.
+    pub sessions_max: Option<u32>,
+}
+
+impl Caps {
+    /// The most connections of an experiment on that store.
+    pub(crate) fn sessions_max_on(&self, driver: &str) -> u32 {
+        let own = self.stores.get(driver).and_then(|store| store.sessions_max);
+        own.unwrap_or(self.sessions_max).min(self.sessions_max)
+    }
+
+    /// The connections of an experiment on that store which does not say how many.
+    pub(crate) fn sessions_default_on(&self, driver: &str) -> u32 {
+        let own = self.stores.get(driver).and_then(|store| store.sessions_default);
+        own.unwrap_or(self.sessions_default).min(self.sessions_max_on(driver))
+    }
 }
 
 impl Default for Caps {
@@ -105,6 +135,9 @@ impl Default for Caps {
             rows_max: 100_000_000,
             runs_max: 2,
             queue_max: 1_000,
+            rows_default: 1_000,
+            sessions_default: 10,
+            stores: BTreeMap::new(),
         }
     }
 }

@@ -9,7 +9,7 @@ use runner::{Limit, Load, Mode};
 use store::{Driver, Error, Lookup, Target, did_you_mean};
 use workload::Settings;
 
-use super::{Config, ROWS_DEFAULT, USERS_DEFAULT, in_fields};
+use super::{Config, in_fields};
 use crate::policy::{Policy, Refusal};
 use crate::problem::Problem;
 use crate::settings::Caps;
@@ -68,8 +68,8 @@ pub(crate) fn check(
     let mut plan = Plan {
         name: Some(name.to_owned()),
         target: Some(text.clone()),
-        workload: Some(workload(config)?),
-        load: load(config)?,
+        workload: Some(workload(config, caps)?),
+        load: load(config, driver, caps)?,
         collect: config.collect.clone(),
         prometheus: None,
         thresholds: Vec::new(),
@@ -214,13 +214,13 @@ fn check_operations(driver: &dyn Driver, config: &Config) -> Result<(), Problem>
 }
 
 /// The workload with its parameters, those of their own fields among them.
-fn workload(config: &Config) -> Result<WorkloadPlan, Problem> {
+fn workload(config: &Config, caps: &Caps) -> Result<WorkloadPlan, Problem> {
     let mut plan = config.workload.clone().unwrap_or_else(|| WorkloadPlan::named(OPERATIONS));
     let known = experiment::workload_named(&plan.name).map_err(|error| of(&error, "config.workload"))?;
     let has = |name: &str| known.parameters().iter().any(|parameter| parameter.name == name);
     let rows = match config.rows {
         Some(rows) => Some(rows),
-        None => (plan.name == OPERATIONS).then_some(ROWS_DEFAULT),
+        None => (plan.name == OPERATIONS).then_some(caps.rows_default),
     };
     let rows_parameter = ["rows", "records", "table_size"].into_iter().find(|name| has(name));
     let own: [(&'static str, Option<&str>, Option<String>); 3] = [
@@ -253,7 +253,7 @@ fn workload(config: &Config) -> Result<WorkloadPlan, Problem> {
 }
 
 /// The load, with what fields of their own say of it.
-fn load(config: &Config) -> Result<LoadPlan, Problem> {
+fn load(config: &Config, driver: &dyn Driver, caps: &Caps) -> Result<LoadPlan, Problem> {
     let mut plan = config.load.clone().unwrap_or_default();
     let users = config.concurrent_users.and_then(NonZeroU32::new);
     let warm_up = config.warmup_rows.max(config.warmup_operations);
@@ -273,7 +273,7 @@ fn load(config: &Config) -> Result<LoadPlan, Problem> {
             );
         }
     }
-    plan.sessions = plan.sessions.or(users).or(NonZeroU32::new(USERS_DEFAULT));
+    plan.sessions = plan.sessions.or(users).or(NonZeroU32::new(caps.sessions_default_on(driver.name())));
     plan.warm_up_operations = plan.warm_up_operations.or(warm_up);
     plan.duration = plan.duration.or(steady);
     Ok(plan)
@@ -282,9 +282,10 @@ fn load(config: &Config) -> Result<LoadPlan, Problem> {
 /// What an operator lets one experiment take.
 fn check_caps(spec: &Spec, caps: &Caps) -> Result<(), Problem> {
     let Load { sessions, phases, .. } = &spec.load;
-    if sessions.get() > caps.sessions_max {
+    let sessions_max = caps.sessions_max_on(spec.driver.name());
+    if sessions.get() > sessions_max {
         return Err(Problem::invalid("config.load.sessions", format!("{sessions} sessions are more than may be"))
-            .with_remedy(format!("give at most {}", caps.sessions_max)));
+            .with_remedy(format!("give at most {sessions_max}")));
     }
     let rates = phases.iter().filter_map(|phase| match phase.mode {
         Mode::Open { from, to, .. } => Some(from.get().max(to.get())),
