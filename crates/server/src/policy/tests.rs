@@ -1,3 +1,5 @@
+//! What passes, what is refused, and where connections may go.
+
 use store::{ErrorKind, Forbidden, Limits};
 
 use super::*;
@@ -30,13 +32,13 @@ const SCHEME: &str = "redis";
 #[test]
 fn hosts_are_taken_in_their_one_usual_form() {
     for host in ["127.0.0.1", "10.0.0.5", "223.255.255.255", "::1", "2001:db8::5", "fd00::1"] {
-        assert_eq!(form::check_host(host), Ok(()), "{host}");
+        assert_eq!(check_host(host), Ok(()), "{host}");
     }
     for host in ["localhost", "db", "db-1.example", "3com.example", "a.b.c.d.e", "1.example", &"a".repeat(63)] {
-        assert_eq!(form::check_host(host), Ok(()), "{host}");
+        assert_eq!(check_host(host), Ok(()), "{host}");
     }
     for host in [["a"; 130].join("."), "a".repeat(64)] {
-        assert!(form::check_host(&host).is_err(), "{host}");
+        assert!(check_host(&host).is_err(), "{host}");
     }
     for host in [
         "",
@@ -86,7 +88,7 @@ fn hosts_are_taken_in_their_one_usual_form() {
         "::1%1",
         "ff02::1",
     ] {
-        assert!(form::check_host(host).is_err(), "{host}");
+        assert!(check_host(host).is_err(), "{host}");
     }
 }
 
