@@ -8,16 +8,12 @@ use std::collections::BTreeMap;
 
 use experiment::{Collect, LoadPlan, ThresholdPlan, WorkloadPlan};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 
 pub(crate) use check::{Checked, NAME_LETTERS_MAX, check, database_named, lease_of};
 pub(crate) use remedy::in_fields;
-
-/// Rows where the config does not say.
-pub(crate) const ROWS_DEFAULT: u64 = 1_000;
-
-/// Sessions where the config does not say.
-pub(crate) const USERS_DEFAULT: u32 = 10;
 
 /// What an experiment does.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -55,16 +51,16 @@ pub(crate) struct Config {
     pub(crate) data_size: Option<DataSize>,
     /// The load as plans have it: `sessions`, `rate`, `for`, `phases`, `find` …
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>, example = json!({"rate": "500/s", "for": "30s"}))]
+    #[schema(schema_with = load_schema, required = false)]
     pub(crate) load: Option<LoadPlan>,
     /// The workload in place of `operations`: `NAME`, `NAME:VARIANT`, or an object `{NAME: {parameter: value}}`.
     /// `GET /api/v1/workloads` lists them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<serde_json::Value>, example = "ycsb:b")]
+    #[schema(schema_with = workload_schema, required = false)]
     pub(crate) workload: Option<WorkloadPlan>,
     /// Parameters of the workload, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>, example = json!({"mode": "mix", "weights": "insert=1,select=9"}))]
+    #[schema(schema_with = settings_schema, required = false)]
     pub(crate) settings: Option<BTreeMap<String, Setting>>,
     /// What is recorded beside the client: `host`, `server`, `flamegraph`, `flamegraph_generator`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,6 +90,36 @@ pub(crate) struct Config {
     /// What becomes of the run where the service ends under it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) on_restart: Option<OnRestart>,
+}
+
+fn load_schema() -> Schema {
+    described(
+        SchemaType::from_iter([Type::Object, Type::Null]),
+        "The load as plans have it: `sessions`, `rate`, `for`, `phases`, `find` …",
+        json!({ "rate": "500/s", "for": "30s" }),
+    )
+}
+
+fn workload_schema() -> Schema {
+    described(
+        SchemaType::AnyValue,
+        "The workload in place of `operations`: `NAME`, `NAME:VARIANT`, or an object `{NAME: {parameter: value}}`. GET \
+         /api/v1/workloads lists them.",
+        json!("ycsb:b"),
+    )
+}
+
+fn settings_schema() -> Schema {
+    described(
+        SchemaType::from_iter([Type::Object, Type::Null]),
+        "Parameters of the workload, by name.",
+        json!({ "mode": "mix", "weights": "insert=1,select=9" }),
+    )
+}
+
+/// The schema of what has no type of ours.
+pub(crate) fn described(kind: SchemaType, description: &str, example: Value) -> Schema {
+    Schema::Object(ObjectBuilder::new().schema_type(kind).description(Some(description)).examples([example]).build())
 }
 
 /// How large a row is.

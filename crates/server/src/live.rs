@@ -102,7 +102,7 @@ impl Channel {
         if after.saturating_add(1) < first {
             return Behind::Forgotten;
         }
-        let skipped = usize::try_from(after + 1 - first).unwrap_or(usize::MAX);
+        let skipped = usize::try_from(after.saturating_add(1) - first).unwrap_or(usize::MAX);
         let messages: Vec<_> = ring.messages.iter().skip(skipped).cloned().collect();
         if !messages.is_empty() {
             Behind::Messages(messages)

@@ -5,7 +5,10 @@ use axum::extract::ws::Utf8Bytes;
 use experiment::{Record, SampleRecord};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::openapi::schema::{Schema, SchemaType, Type};
 use uuid::Uuid;
+
+use crate::config::described;
 
 /// What a message is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,8 +127,16 @@ pub(crate) struct SampleBody {
     /// By phase and operation.
     pub(crate) operations: Vec<SampledOperationBody>,
     /// Everything else, by name: `server.cpu_percent`, `generator.backlog` …
-    #[schema(value_type = Object, example = json!({"server.cpu_percent": 35.5}))]
+    #[schema(schema_with = gauges_schema)]
     pub(crate) gauges: Map<String, Value>,
+}
+
+fn gauges_schema() -> Schema {
+    described(
+        SchemaType::new(Type::Object),
+        "Everything else, by name: `server.cpu_percent`, `generator.backlog` …",
+        json!({ "server.cpu_percent": 35.5 }),
+    )
 }
 
 /// One operation during one second.

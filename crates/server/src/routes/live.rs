@@ -28,6 +28,9 @@ const SEND_TIME_MAX: Duration = Duration::from_secs(10);
 /// What a stream of events says where there is nothing to say: a comment.
 const NOTHING: Bytes = Bytes::from_static(b": nothing yet\n\n");
 
+/// The greatest number that a message can have.
+const NUMBER_MAX: u64 = i64::MAX.cast_unsigned() - 1;
+
 /// Bytes that a viewer may send in one frame; it has nothing to say but that it closes.
 const INCOMING_BYTES_MAX: usize = 4 * 1024;
 
@@ -71,6 +74,8 @@ async fn live(
         Some(after) => after,
         None => last_event(&headers)?,
     };
+    // No run has so many, and the store counts no further.
+    let after = after.min(NUMBER_MAX);
     let wants_upgrade = headers.contains_key(header::UPGRADE);
     let follower = follow(app, id, after).await?;
     match upgrade {

@@ -382,7 +382,7 @@ fn a_run_is_reported_exported_judged_and_compared() {
     let lab = Lab::open();
     let runs: Vec<_> = (0..2)
         .map(|_| {
-            let id = create(&lab, &null_plan(3));
+            let id = create(&lab, &null_plan(5));
             let run = run(&lab, &id);
             await_status(&lab, &id, "completed");
             run
