@@ -174,6 +174,14 @@ impl Settings {
         Self::resolve(&silent).expect("without sources there is nothing to refuse")
     }
 
+    /// What holds where a file of options says something.
+    #[cfg(test)]
+    pub(crate) fn of_file(text: &str) -> Self {
+        let file = Some(("conf/config.yaml".to_owned(), text.to_owned()));
+        let sources = Sources { flags: &[], environment: &|_| None, dotenv: None, file };
+        Self::resolve(&sources).expect("the test's file is one of options")
+    }
+
     /// Every option that has a value, by name.
     #[cfg(test)]
     fn given(&self) -> impl Iterator<Item = (&str, &Given)> {

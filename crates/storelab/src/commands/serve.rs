@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use results::Location;
-use server::{Caps, Environment, Service, TlsFiles};
+use server::{Caps, Environment, Service, StoreCaps, TlsFiles};
 use store::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::ServeArguments;
 use crate::environment;
 use crate::exit::Exit;
-use crate::settings::Settings;
+use crate::settings::{STORES, Settings};
 use crate::terminal::{data, talk};
 use crate::traces;
 
@@ -83,11 +83,36 @@ fn caps(settings: &Settings) -> anyhow::Result<Caps> {
     Ok(Caps {
         sessions_max: number("server.sessions_max", default.sessions_max)?,
         rate_max: settings.count("server.rate_max")?.map_or(default.rate_max, |rate| rate as f64),
-        seconds_max: settings.count("server.seconds_max")?.map_or(default.seconds_max, |seconds| seconds as f64),
+        seconds_max: seconds_max(settings, default.seconds_max)?,
         rows_max: settings.count("server.rows_max")?.unwrap_or(default.rows_max),
         runs_max: number("server.runs_max", default.runs_max)?,
         queue_max: number("server.queue_max", default.queue_max)?,
+        rows_default: settings.count("experiments.default_rows")?.unwrap_or(default.rows_default),
+        sessions_default: number("experiments.default_concurrent_queries", default.sessions_default)?,
+        stores: STORES
+            .iter()
+            .map(|store| Ok(((*store).to_owned(), store_caps(settings, store)?)))
+            .collect::<anyhow::Result<_>>()?,
     })
+}
+
+/// The seconds of an experiment: those that any may take, or fewer where it says so.
+fn seconds_max(settings: &Settings, default: f64) -> anyhow::Result<f64> {
+    let any = settings.count("server.seconds_max")?.map_or(default, |seconds| seconds as f64);
+    let own = settings.count("experiments.timeout_seconds")?.map(|seconds| seconds as f64);
+    Ok(own.map_or(any, |own| own.min(any)))
+}
+
+/// What is said of a store's pool, in whichever of the usual ways: the least of what they say is the most.
+fn store_caps(settings: &Settings, store: &str) -> anyhow::Result<StoreCaps> {
+    let count = |option: &str| -> anyhow::Result<Option<u32>> {
+        let count = settings.count(&format!("databases.{store}.{option}"))?;
+        Ok(count.map(|count| u32::try_from(count).unwrap_or(u32::MAX)))
+    };
+    let (pool, overflow) = (count("pool_size")?, count("max_overflow")?);
+    let grown = pool.map(|pool| pool.saturating_add(overflow.unwrap_or(0)));
+    let sessions_max = [grown, count("max_pool_size")?, count("max_connections")?].into_iter().flatten().min();
+    Ok(StoreCaps { sessions_default: pool, sessions_max })
 }
 
 /// Why an address cannot be listened on.
@@ -102,4 +127,37 @@ fn taken(address: SocketAddr, error: std::io::Error) -> Error {
         _ => "give an address of this machine with --listen ADDRESS:PORT",
     };
     Error::config(format!("{address} cannot be listened on")).with_hint(hint).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_is_said_in_the_usual_ways() {
+        for (flow, default, most) in [
+            ("{}", None, None),
+            ("{ pool_size: 10, max_overflow: 20 }", Some(10), Some(30)),
+            ("{ pool_size: 10 }", Some(10), Some(10)),
+            ("{ max_pool_size: 50 }", None, Some(50)),
+            ("{ max_connections: 50, max_pool_size: 40, pool_size: 30, max_overflow: 30 }", Some(30), Some(40)),
+            ("{ max_overflow: 5 }", None, None),
+        ] {
+            let settings = Settings::of_file(&format!("databases: {{ redis: {flow} }}"));
+            let expected = StoreCaps { sessions_default: default, sessions_max: most };
+            assert_eq!(store_caps(&settings, "redis").expect("numbers"), expected, "{flow}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_sets_is_as_the_service_has_it_by_itself() {
+        let caps = caps(&Settings::defaults()).expect("defaults are values");
+        assert_eq!(Caps { stores: Caps::default().stores, ..caps }, Caps::default());
+    }
+
+    #[test]
+    fn experiments_end_after_the_time_that_is_theirs() {
+        let settings = Settings::of_file("experiments: { timeout_seconds: 300 }\nserver: { seconds_max: 600 }");
+        assert!((caps(&settings).expect("numbers").seconds_max - 300.0).abs() < f64::EPSILON);
+    }
 }

@@ -210,9 +210,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "experiments.timeout_seconds",
         "STORELAB_EXPERIMENTS_TIMEOUT_SECONDS",
         Kind::Count(1, 604_800),
-        "after how many seconds an experiment over the API that is not over is ended",
-    )
-    .or("300"),
+        "after how many seconds an experiment over the API is ended, where that is sooner than `server.seconds_max`",
+    ),
     setting("log.format", "LOG_FORMAT", Kind::Choice(&["text", "json"]), "how the log on stderr is written")
         .or("text")
         .everywhere("log-format"),
