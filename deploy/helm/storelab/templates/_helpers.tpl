@@ -26,6 +26,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.store.existingSecret }}true{{ end }}
 {{- end }}
 
+{{/* The service's names in the cluster, those of values, and the pod's address, by which Prometheus asks. */}}
+{{- define "storelab.names" -}}
+{{- $name := include "storelab.name" . -}}
+{{- $inside := printf "%s.%s" $name .Release.Namespace -}}
+{{- concat (list "$(POD_IP)" $name $inside (printf "%s.svc" $inside) (printf "%s.svc.cluster.local" $inside)) .Values.service.names | join "," }}
+{{- end }}
+
 {{/* Variables that the service and the agents have alike. */}}
 {{- define "storelab.env" -}}
 - { name: STORELAB_HOME, value: /var/lib/storelab }
