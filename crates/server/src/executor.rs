@@ -132,11 +132,12 @@ impl Executor {
         self.0.wake();
     }
 
-    /// Stops the load of a run of this process, at once.
-    pub(crate) fn cancel(&self, run: Uuid) {
-        if let Some(running) = self.0.running().get(&run) {
-            running.stop(Why::Cancelled);
-        }
+    /// Stops the load of a run of this process, at once; returns whether it is one.
+    pub(crate) fn cancel(&self, run: Uuid) -> bool {
+        let running = self.0.running();
+        let found = running.get(&run);
+        found.iter().for_each(|running| running.stop(Why::Cancelled));
+        found.is_some()
     }
 
     /// Stops the load of all runs of this process, at once, and returns how many they are.
@@ -197,6 +198,7 @@ struct Supervisor {
     heard: Heard,
     heard_of: HashMap<Uuid, Instant>,
     next_beat: Instant,
+    is_failing: bool,
 }
 
 impl Supervisor {
@@ -208,6 +210,7 @@ impl Supervisor {
             heard: Heard::default(),
             heard_of: HashMap::new(),
             next_beat: Instant::now(),
+            is_failing: false,
         }
     }
 
@@ -217,11 +220,16 @@ impl Supervisor {
             if self.shared.is_stopping() && self.threads.is_empty() {
                 return;
             }
-            let turn = self.turn();
-            if let Err(error) = turn {
-                tracing::warn!(error = %chain(&error), "the queue cannot be looked at; it will be again");
-                // A handle that failed may be one that only reads, or that lost its server.
-                self.results = None;
+            match self.turn() {
+                Ok(()) => self.is_failing = false,
+                Err(error) => {
+                    // A store that is full or away stays so for a while; once is enough to say it.
+                    if !std::mem::replace(&mut self.is_failing, true) {
+                        tracing::warn!(error = %chain(&error), "the queue cannot be looked at; it will be again");
+                    }
+                    // A handle that failed may be one that only reads, or that lost its server.
+                    self.results = None;
+                }
             }
             self.stop_what_is_unheard();
             self.shared.sleep(self.next_beat.saturating_duration_since(Instant::now()).min(BEAT));

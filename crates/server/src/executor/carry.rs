@@ -173,6 +173,7 @@ fn is_storage_full(error: &Error) -> bool {
 /// Writes the end of a run down; returns whether the run is not this process's any more. Where the store takes nothing at
 /// present it is tried again until it does, or until the service ends: then the next one finds the run interrupted.
 fn write_down(means: &Means, job: &Job, end: &End, figures: Option<&str>, is_stopping: &dyn Fn() -> bool) -> bool {
+    let mut is_told = false;
     loop {
         let written = Results::open(&means.location).and_then(|mut results| {
             let reason = end.reason.as_deref().unwrap_or("the run could not be carried out");
@@ -191,7 +192,10 @@ fn write_down(means: &Means, job: &Job, end: &End, figures: Option<&str>, is_sto
                 return true;
             }
             Err(error) => {
-                tracing::warn!(run = %job.run, error = %chain(&error), "the end of a run cannot be written down yet");
+                if !is_told {
+                    tracing::warn!(run = %job.run, error = %chain(&error), "the end of a run cannot be written down yet");
+                    is_told = true;
+                }
                 if is_stopping() {
                     return false;
                 }

@@ -341,9 +341,13 @@ pub(super) async fn enqueue(app: &App, experiment: Experiment, run: Uuid, subjec
 
 /// Cancels a run, wherever it is.
 pub(super) async fn cancel_run(app: &App, run: Uuid) -> Result<(), Problem> {
-    let cancelled = app.storage.write(move |results| results.cancel(run)).await?;
-    app.executor.cancel(run);
-    match cancelled {
+    // Load first: it ends even where the store does not answer or has no room.
+    let is_here = app.executor.cancel(run);
+    let cancelled = app.storage.write(move |results| results.cancel(run)).await;
+    if is_here {
+        return Ok(());
+    }
+    match cancelled? {
         Cancelled::Dequeued | Cancelled::Asked => Ok(()),
         Cancelled::Over => Err(Problem::conflict("the run is over already").with_remedy("nothing needs to be done")),
         Cancelled::Unknown => Err(Problem::conflict("the run was not made by the service, and ends by itself")
