@@ -1,6 +1,7 @@
 //! What is around every answer: an id, headers that keep browsers in check, a problem document for whatever went wrong, and a count.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -11,7 +12,6 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::metrics;
 use crate::problem::Problem;
 use crate::traces::RequestSpan;
 
@@ -44,7 +44,7 @@ const STRICT_TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=31536000
 
 /// Answers a request, whatever becomes of it inside.
 pub(crate) async fn wrap(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let started = metrics::started();
+    let started = Instant::now();
     let id = id_of(request.headers());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();

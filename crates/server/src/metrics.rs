@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The media type of the page.
 pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -205,11 +205,6 @@ impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.add(&CONNECTIONS, &[], -1.0);
     }
-}
-
-/// A clock that says how long a request has taken.
-pub(crate) fn started() -> Instant {
-    Instant::now()
 }
 
 fn head(page: &mut String, name: &str, kind: &str, help: &str) {

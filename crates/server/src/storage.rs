@@ -165,3 +165,77 @@ impl Handle {
         Ok(self.results.as_mut().expect("it has just been opened"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use futures_util::FutureExt;
+    use results::service::{NewToken, Role};
+
+    use super::*;
+
+    fn started(folder: &std::path::Path) -> (Storage, Threads) {
+        let location = Location::File(folder.join("results.db"));
+        let first = Results::open(&location).expect("it can be opened");
+        Storage::start(&location, first).expect("threads can be had")
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_read_by_others() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (storage, threads) = started(folder.path());
+        for number in 0..8 {
+            let new = NewToken { name: number.to_string(), role: Role::Viewer, hash: [number; 32], expires_at: None };
+            let made = storage.write(move |results| results.create_token(new, jiff::Timestamp::now())).await;
+            let made = made.expect("it is kept").expect("there is room");
+            let read = storage.read(Results::tokens).await.expect("it is read");
+            assert_eq!(read.first(), Some(&made));
+        }
+        drop(storage);
+        threads.join(Instant::now() + Duration::from_mins(1));
+    }
+
+    #[tokio::test]
+    async fn a_question_that_panics_is_told_and_later_ones_are_answered() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (storage, _threads) = started(folder.path());
+        for _ in 0..2 * READERS {
+            let asked = storage.read::<()>(|_| panic!("a bug, on purpose")).await;
+            assert_eq!(asked.expect_err("it panicked").status(), StatusCode::INTERNAL_SERVER_ERROR);
+        }
+        let asked = storage.write::<()>(|_| panic!("a bug, on purpose")).await;
+        assert_eq!(asked.expect_err("it panicked").status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(storage.read(Results::tokens).await.expect("it is read").len(), 0);
+        storage.write(Results::tokens).await.expect("it is asked");
+    }
+
+    #[tokio::test]
+    async fn too_many_questions_are_told_to_come_again() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (storage, _threads) = started(folder.path());
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (running, runs) = oneshot::channel();
+        let first = storage.write(move |_| {
+            let _ = running.send(());
+            let _ = held.recv();
+            Ok(())
+        });
+        let mut first = std::pin::pin!(first);
+        // It is asked once it is polled, and waits for us then.
+        tokio::select! {
+            _ = &mut first => panic!("it waits for us"),
+            _ = runs => {}
+        }
+        let mut waiting: Vec<_> = (0..WAITING_MAX).map(|_| Box::pin(storage.write(|_| Ok(())))).collect();
+        for asked in &mut waiting {
+            assert!(asked.as_mut().now_or_never().is_none(), "it waits");
+        }
+        let refused = storage.write(|_| Ok(())).await.expect_err("there is no place");
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        drop(release);
+        first.await.expect("it was carried out");
+        for asked in waiting {
+            asked.await.expect("it had a place");
+        }
+    }
+}
