@@ -33,5 +33,10 @@ def make_key_new(case):
     headers = case.headers or {}
     for name in list(headers):
         key = str(headers[name])
-        if name.lower() == "idempotency-key" and KEY.fullmatch(key):
+        if name.lower() != "idempotency-key":
+            continue
+        if KEY.fullmatch(key):
             headers[name] = f"{key[:200]}.{next(count)}"
+        elif KEY.fullmatch(key.strip()):
+            # Blanks around a header's value are no part of it (RFC 9110, 5.5); what is to be refused has one inside.
+            headers[name] = f"{key.strip()[:100]} {key.strip()[:100]}"
