@@ -19,6 +19,9 @@ use crate::problem::Problem;
 /// The outcome of what was done.
 pub(crate) const OK: &str = "ok";
 
+/// Letters of what an entry says a request was about: ids have 36, routes and targets some more. What a client made up is cut.
+const TEXT_LETTERS_MAX: usize = 300;
+
 /// What a request is about, told by its handler as it finds out. Without a word of it, it is about the path's id.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Subject(Arc<Mutex<Told>>);
@@ -83,9 +86,9 @@ pub(crate) async fn log(
         actor: actor.name.clone(),
         role: actor.role.name().to_owned(),
         token: actor.token,
-        action,
-        object: told.object,
-        target: told.target,
+        action: plain(&action),
+        object: told.object.as_deref().map(plain),
+        target: told.target.as_deref().map(plain),
         outcome: outcome(&response),
         address,
         request: id,
@@ -100,6 +103,12 @@ pub(crate) async fn write(app: &App, entry: AuditEntry) {
     if let Err(problem) = app.storage.write(move |results| results.append_audit(&kept)).await {
         tracing::error!("the audit log lacks an entry ({}): {entry:?}", problem.reason());
     }
+}
+
+/// A text of a client's, as much of it as is worth keeping.
+fn plain(text: &str) -> String {
+    let shown = |letter: char| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter };
+    text.chars().take(TEXT_LETTERS_MAX).map(shown).collect()
 }
 
 fn outcome(response: &Response) -> String {

@@ -73,8 +73,9 @@ fn key_of(request: &Request) -> Result<Option<RequestKey>, Problem> {
     if given.next().is_some() {
         return Err(wrong("it is given twice"));
     }
-    if text.is_empty() || text.len() > KEY_LETTERS_MAX {
-        return Err(wrong("it must have 1 to 255 letters"));
+    let is_plain = text.bytes().all(|letter| letter.is_ascii_graphic());
+    if text.is_empty() || text.len() > KEY_LETTERS_MAX || !is_plain {
+        return Err(wrong("it must have 1 to 255 letters, digits and signs, without a space"));
     }
     let path = request.uri().path().trim_end_matches('/');
     if is_never_kept(path) {

@@ -40,8 +40,8 @@ const ALWAYS: &[u16] = &[400, 401, 403, 405, 408, 413, 500, 503];
 /// Statuses that a route which changes something may answer as well.
 const CHANGING: &[u16] = &[409, 507];
 
-/// Statuses that a route with a body may answer as well.
-const WITH_BODY: &[u16] = &[415, 422];
+/// Statuses that a route with a body may answer as well: what it names may not be there.
+const WITH_BODY: &[u16] = &[404, 415, 422];
 
 /// The document as text, indented, with a line's end. It is the same for the same version.
 pub fn text() -> &'static str {
@@ -157,7 +157,7 @@ fn headers(method: &Method, path: &str) -> Vec<Value> {
             "in": "header",
             "required": false,
             "description": "Tags (`ETag`) of answers that the client has: 304 where one of them is still right.",
-            "schema": { "type": "string", "maxLength": 1024 },
+            "schema": { "type": "string" },
             "example": "W/\"pGTAFJPaEtSPLu3E5w5Ugg\"",
         })],
         _ => Vec::new(),

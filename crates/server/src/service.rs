@@ -1,6 +1,8 @@
 //! The service as a whole: started on a thread of its own, and stopped from any.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -10,6 +12,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use jiff::Timestamp;
 use results::{Location, Results};
 use store::{Error, Result};
+use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -31,6 +34,9 @@ use crate::{access, audit, caching, envelope, http, idempotency, routes, tls};
 
 /// Answers below so many bytes fit a packet, and are not worth compressing.
 const COMPRESSED_BYTES_MIN: u16 = 1_024;
+
+/// Connections that may wait to be accepted: what Linux has as its own limit (`net.core.somaxconn`) since 5.4.
+const WAITING_MAX: u32 = 4_096;
 
 /// How long runs may take to keep what they measured once the service is to stop; their load ends at once.
 const RUNS_END_MAX: Duration = Duration::from_secs(8);
@@ -67,11 +73,10 @@ impl Service {
             .thread_name("storelab-service")
             .build()
             .map_err(|error| Error::bug("the service's runtime cannot be made").with_source(error))?;
-        listener.set_nonblocking(true).map_err(|error| of_listener("cannot be used", error))?;
-        let entered = runtime.enter();
-        let listener =
-            tokio::net::TcpListener::from_std(listener).map_err(|error| of_listener("cannot be used", error))?;
-        drop(entered);
+        let listener = {
+            let _entered = runtime.enter();
+            listening(listener).map_err(|error| of_listener("cannot be used", error))?
+        };
         let (storage, threads) = Storage::start(location, results)?;
         let vault = Arc::new(Vault::open(&location.folder()?, &|name| settings.environment.get(name))?);
         let live = Arc::new(Hub::default());
@@ -131,6 +136,15 @@ impl Service {
         self.executor.end(Instant::now() + RUNS_END_MAX);
         self.thread.join().map_err(|_| Error::bug("the service's thread has panicked"))
     }
+}
+
+/// The listener, with room for many connections that wait to be accepted. The standard library asks for 128, past which clients
+/// try again after a second.
+fn listening(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
+    listener.set_nonblocking(true)?;
+    // Both are sockets; tokio takes one that is not a listener yet, and listening again only changes how many may wait.
+    let socket = TcpSocket::from_std_stream(TcpStream::from(OwnedFd::from(listener)));
+    socket.listen(WAITING_MAX)
 }
 
 /// The routes, inside everything that all of them have in common.
@@ -201,6 +215,6 @@ fn check_exposure(settings: &Settings, address: SocketAddr, results: &mut Result
     Ok(())
 }
 
-fn of_listener(what: &str, error: std::io::Error) -> Error {
+fn of_listener(what: &str, error: io::Error) -> Error {
     Error::bug(format!("the listener {what}")).with_source(error)
 }

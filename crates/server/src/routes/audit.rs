@@ -98,15 +98,25 @@ async fn list(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Json
     let before =
         before.map_err(|_| Problem::invalid("cursor", "it is none of this list").with_remedy("take `next`"))?;
     let filter = AuditFilter {
-        actor: asked.actor,
-        outcome: asked.outcome,
-        target: asked.target,
-        object: asked.object,
+        actor: plain("actor", asked.actor)?,
+        outcome: plain("outcome", asked.outcome)?,
+        target: plain("target", asked.target)?,
+        object: plain("object", asked.object)?,
         since: asked.since,
         until: asked.until,
     };
     let found = app.storage.read(move |results| results.audit(&filter, before, limit.and_one())).await?;
     Ok(Json(Page::cut(found, limit, |record| Cursor::of(record.sequence)).map(shown)))
+}
+
+/// A text that an entry can have.
+fn plain(field: &'static str, given: Option<String>) -> Result<Option<String>, Problem> {
+    match given {
+        Some(text) if text.chars().any(char::is_control) => {
+            Err(Problem::invalid(field, "it has a control character").with_remedy("leave that out"))
+        }
+        given => Ok(given),
+    }
 }
 
 fn shown(record: AuditRecord) -> AuditShown {

@@ -97,7 +97,7 @@ struct ListQuery {
     #[param(required = false, example = "postgres")]
     driver: Option<String>,
     /// Of that very name alone.
-    #[param(required = false, example = "PostgreSQL Insert Benchmark", max_length = 200)]
+    #[param(required = false, example = "PostgreSQL Insert Benchmark")]
     name: Option<String>,
     /// Runs of the page.
     #[serde(default)]

@@ -73,6 +73,7 @@ fn queries_are_read_strictly() {
         ("cursor=%21", "cursor"),
         ("cursor=eA", "cursor"),
         ("since=yesterday", "since"),
+        ("actor=%00", "actor"),
         ("lost=1", "lost"),
     ] {
         let problem = lab.get(&format!("/api/v1/audit?{query}")).send().problem(422);
@@ -139,6 +140,7 @@ fn a_request_with_a_key_is_carried_out_once() {
     ask("three", &json!({"host": "", "port": 1})).problem(422);
     ask("three", &json!({"host": "", "port": 1})).problem(422);
     ask("", &target("a")).problem(422);
+    ask("a b", &target("a")).problem(422);
     ask(&"x".repeat(256), &target("a")).problem(422);
     let token = json!({"name": "x", "role": "viewer"});
     lab.post("/api/v1/tokens", &token).header("Idempotency-Key", "k").send().problem(422);
