@@ -136,7 +136,9 @@ impl Executor {
     pub(crate) fn cancel(&self, run: Uuid) -> bool {
         let running = self.0.running();
         let found = running.get(&run);
-        found.iter().for_each(|running| running.stop(Why::Cancelled));
+        if let Some(running) = found {
+            running.stop(Why::Cancelled);
+        }
         found.is_some()
     }
 
@@ -340,7 +342,9 @@ impl Supervisor {
                 // the run waits for nothing, so it is closed now where that is possible.
                 tracing::error!(%run, %error, "no thread for a run");
                 let running = self.shared.running().remove(&run);
-                running.iter().for_each(|running| carry::close_unstarted(&self.shared.means, &running.job));
+                if let Some(running) = running {
+                    carry::close_unstarted(&self.shared.means, &running.job);
+                }
             }
         }
     }

@@ -266,14 +266,14 @@ impl Results {
     /// What writing may bring.
     pub fn delete_experiment(&mut self, id: Uuid) -> Result<Deleted> {
         self.write(Durability::Full, |transaction| {
-            let id = Value::from(id.to_string());
-            let found = transaction.query_one("SELECT status FROM experiments WHERE id = ?1", &[id.clone()])?;
+            let id = [Value::from(id.to_string())];
+            let found = transaction.query_one("SELECT status FROM experiments WHERE id = ?1", &id)?;
             let Some(row) = found else { return Ok(Deleted::Unknown) };
             if status(&row.get::<String>(0)?)?.is_active() {
                 return Ok(Deleted::Active);
             }
-            transaction.execute("DELETE FROM queue WHERE experiment = ?1", &[id.clone()])?;
-            transaction.execute("DELETE FROM experiments WHERE id = ?1", &[id])?;
+            transaction.execute("DELETE FROM queue WHERE experiment = ?1", &id)?;
+            transaction.execute("DELETE FROM experiments WHERE id = ?1", &id)?;
             Ok(Deleted::Gone)
         })
     }

@@ -75,7 +75,6 @@ pub(crate) fn check(
         thresholds: Vec::new(),
         abort_on_fail: None,
         seed: config.seed,
-        ..Plan::default()
     };
     let spec = Spec::new(&plan, lookup).map_err(|error| of_plan(&error))?;
     check_caps(&spec, caps)?;
@@ -184,8 +183,8 @@ fn check_numbers(config: &Config, caps: &Caps) -> Result<(), Problem> {
 
 fn check_operations(driver: &dyn Driver, config: &Config) -> Result<(), Problem> {
     let names = || driver.operations().iter().map(|operation| operation.name);
-    let asked_for = config.operations.iter().flatten();
-    for (place, name) in asked_for.enumerate().filter(|(_, name)| !names().any(|known| known == name.as_str())) {
+    let mut asked_for = config.operations.iter().flatten().enumerate();
+    if let Some((place, name)) = asked_for.find(|(_, name)| !names().any(|known| known == name.as_str())) {
         let elsewhere: Vec<_> = drivers::DRIVERS
             .iter()
             .filter(|other| other.operations().iter().any(|operation| operation.name == name))

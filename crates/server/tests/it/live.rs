@@ -17,7 +17,7 @@ const VIEWERS_VARIABLE: &str = "SERVER_VIEWERS";
 /// Every so manieth viewer never reads.
 const SILENT: usize = 10;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn follow(lab: &Lab, run: &str, after: Option<u64>) -> TcpStream {
     let mut stream = TcpStream::connect(lab.address()).expect("it listens");

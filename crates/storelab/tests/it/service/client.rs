@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::support::Lab;
 
 /// How long a service may take to start on a busy machine, and a request to be answered.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A service, killed when the test ends.
 pub(crate) struct Service {

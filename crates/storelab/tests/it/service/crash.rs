@@ -282,7 +282,7 @@ fn a_viewer_goes_on_without_a_gap_after_the_service_was_killed() {
 fn numbers(service: &Service, run: &str, after: u64, at_most: Option<usize>) -> Vec<(u64, String)> {
     use std::io::{BufRead, BufReader, Write};
     let mut stream = std::net::TcpStream::connect(&service.address).expect("it listens");
-    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time-out");
+    stream.set_read_timeout(Some(Duration::from_mins(1))).expect("a time-out");
     let address = &service.address;
     write!(
         stream,
@@ -303,7 +303,7 @@ fn numbers(service: &Service, run: &str, after: u64, at_most: Option<usize>) -> 
         if at_most.is_some_and(|most| found.len() >= most) {
             break;
         }
-        assert!(started.elapsed() < Duration::from_secs(60), "{found:?}");
+        assert!(started.elapsed() < Duration::from_mins(1), "{found:?}");
     }
     found
 }

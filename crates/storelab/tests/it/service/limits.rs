@@ -108,7 +108,7 @@ fn a_full_disk_is_told_reads_go_on_and_all_heals() {
     let refused = {
         let mut answer = service.post("/api/v1/experiments/", Some(&null_run(1)));
         // Pages that are free within the file take a few more.
-        eventually("it is full", Duration::from_secs(60), || {
+        eventually("it is full", Duration::from_mins(1), || {
             fill(&filler);
             answer = service.post("/api/v1/experiments/", Some(&null_run(1)));
             answer.status != 201
@@ -122,7 +122,7 @@ fn a_full_disk_is_told_reads_go_on_and_all_heals() {
         let answer = service.get(path);
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     }
-    eventually("the run cannot be kept any more", Duration::from_secs(60), || {
+    eventually("the run cannot be kept any more", Duration::from_mins(1), || {
         fill(&filler);
         service.said().contains("the end of a run cannot be written down yet")
     });
@@ -131,7 +131,7 @@ fn a_full_disk_is_told_reads_go_on_and_all_heals() {
     assert!(failed["reason"].as_str().is_some_and(|reason| reason.starts_with("storage_full")), "{failed}");
     assert_eq!(service.get(&format!("/api/v1/runs/{run}")).json()["status"], "failed");
     let mut healed = String::new();
-    eventually("there is room again", Duration::from_secs(60), || {
+    eventually("there is room again", Duration::from_mins(1), || {
         let answer = service.post("/api/v1/experiments/", Some(&null_run(1)));
         healed = answer.json()["id"].as_str().unwrap_or_default().to_owned();
         answer.status == 201
