@@ -152,7 +152,9 @@ impl Work {
             let is_over = match inbox.recv_timeout(patience) {
                 Ok(message) => {
                     self.take(message);
-                    inbox.try_iter().for_each(|message| self.take(message));
+                    for message in inbox.try_iter() {
+                        self.take(message);
+                    }
                     false
                 }
                 Err(RecvTimeoutError::Timeout) => false,

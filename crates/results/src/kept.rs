@@ -10,7 +10,8 @@ use crate::{Result, rows};
 /// A second of a run, encoded.
 #[derive(Debug, Clone)]
 pub(crate) struct Second {
-    second: u64,
+    /// From the run's start.
+    number: u64,
     gauges: String,
     operations: Vec<Operation>,
 }
@@ -51,7 +52,7 @@ impl Second {
             })
         });
         Ok(Self {
-            second: sample.second,
+            number: sample.second,
             gauges: serde_json::Value::Object(gauges.collect()).to_string(),
             operations: operations.collect::<Result<_>>()?,
         })
@@ -65,7 +66,7 @@ impl Second {
         transaction.execute(
             "INSERT INTO seconds (run, second, heard_at_us, gauges) VALUES (?1, ?2, {now}, ?3) \
              ON CONFLICT (run, second) DO UPDATE SET heard_at_us = excluded.heard_at_us, gauges = excluded.gauges",
-            &[run.into(), self.second.into(), self.gauges.as_str().into()],
+            &[run.into(), self.number.into(), self.gauges.as_str().into()],
         )?;
         for Operation { phase, name, succeeded, failed, latency } in &self.operations {
             transaction.execute(
@@ -74,7 +75,7 @@ impl Second {
                  succeeded = excluded.succeeded, failed = excluded.failed, latency = excluded.latency",
                 &[
                     run.into(),
-                    self.second.into(),
+                    self.number.into(),
                     (*phase).into(),
                     name.as_str().into(),
                     (*succeeded).into(),

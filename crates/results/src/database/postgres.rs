@@ -326,7 +326,7 @@ fn migrate(client: &mut Client) -> Result<u32, Refused> {
 fn is_lost(error: &postgres::Error) -> bool {
     let is_io = || {
         let source = std::error::Error::source(error);
-        source.is_some_and(|source| source.is::<std::io::Error>())
+        source.is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
     };
     match error.code() {
         Some(code) => {

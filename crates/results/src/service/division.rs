@@ -123,7 +123,7 @@ impl Driving<'_> {
         let mut has_asked_to_stop = false;
         loop {
             if self.spec.stop.is_requested() && !has_asked_to_stop {
-                has_asked_to_stop = self.passing(|results, run| results.stop_parts(run))?.is_some();
+                has_asked_to_stop = self.passing(Results::stop_parts)?.is_some();
             }
             if let Some(parts) = self.look()?
                 && self.take_seconds(&parts, &mut next, &mut merger)?

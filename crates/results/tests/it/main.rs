@@ -63,8 +63,11 @@ fn main() {
     conclusion.exit();
 }
 
+/// A test by its name.
+type Named = (&'static str, fn(On));
+
 /// What must hold on either database.
-const EVERYWHERE: &[(&str, fn(On))] = &[
+const EVERYWHERE: &[Named] = &[
     ("a run comes back as it was kept", sharing::a_run_comes_back),
     ("several handles share the file", sharing::several_handles),
     ("several threads make one new file", sharing::several_makers),
@@ -96,7 +99,7 @@ const EVERYWHERE: &[(&str, fn(On))] = &[
 ];
 
 /// What must hold of a server that others share and that may be started again.
-const SERVERS: &[(&str, fn(On))] = &[
+const SERVERS: &[Named] = &[
     ("a server that is started again in mid-run loses nothing", servers::started_again),
     ("a server that crashes in mid-run loses nothing", servers::crashed),
     ("several processes migrate one database", servers::several_migrate),
@@ -114,12 +117,12 @@ fn trial(on: On, name: &str, run: fn(On)) -> Trial {
         Some(why) => format!("{name} on {} (skipped: {why})", on.name()),
         None => format!("{name} on {}", on.name()),
     };
-    let test = Trial::test(name, move || match missing {
-        Some(why) => Err(why.into()),
-        None => {
-            run(on);
-            Ok(())
+    let test = Trial::test(name, move || {
+        if let Some(why) = missing {
+            return Err(why.into());
         }
+        run(on);
+        Ok(())
     });
     test.with_ignored_flag(is_skipped)
 }

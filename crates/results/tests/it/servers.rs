@@ -12,7 +12,7 @@ use crate::on::{On, client, number, place, server, written};
 use crate::{CHILD_VARIABLE, fixture, keep, open, short_run};
 
 /// How long something may take that takes a moment.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Processes that make the tables at the same time.
 const MIGRATING: usize = 6;
@@ -129,7 +129,7 @@ pub(crate) fn secret(on: On) {
         assert!(matches!(error, Error::Unreachable { .. }) && error.hint().is_some(), "{error:?}");
         let whole = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
         said.extend(whole.map(|error| format!("{error} {error:?}")));
-        said.push_str(&format!("{:?}", store::Error::from(error)));
+        said.extend([format!("{:?}", store::Error::from(error))]);
     }
     assert!(!said.contains(password) && !said.contains("canary"), "{said}");
     assert!(said.contains("***"), "{said}");

@@ -33,7 +33,7 @@ fn two_parts_are_one_load() {
     let parts =
         [(0, 2), (2, 3)].map(|(first, sessions)| Part { first, sessions: NonZeroU32::new(sessions).expect("some") });
     let driven = parts.map(|part| {
-        let (load, gate) = (load.clone(), Arc::clone(&gate));
+        let (load, gate): (Load, Arc<dyn Gate>) = (load.clone(), gate.clone());
         thread::spawn(move || {
             let mut spec = spec("null:", load);
             (spec.part, spec.gate) = (Some(part), Some(gate));

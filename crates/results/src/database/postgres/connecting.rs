@@ -16,13 +16,17 @@ const PORT_DEFAULT: u16 = 5432;
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// How long a process waits for another that writes, as with a file; how long one may stand still within a transaction
-/// before the server ends it; and how long anything of ours may take: a migration, at most.
+/// before the server ends it; and how long anything of ours may take: a long run that somebody reads slowly, at most.
 const SESSION: &str = "SET search_path TO storelab; SET lock_timeout TO '5s'; \
-    SET idle_in_transaction_session_timeout TO '10s'; SET statement_timeout TO '60s'; SET TIME ZONE 'UTC'";
+    SET idle_in_transaction_session_timeout TO '10s'; SET statement_timeout TO '10min'; SET TIME ZONE 'UTC'";
 
 const OPTIONS: &[TargetOption] = &[
     TargetOption { name: "application_name", summary: "what the server calls our sessions, storelab" },
     TargetOption { name: "connect_timeout", summary: "seconds that connecting may take, 10" },
+    TargetOption {
+        name: "sslmode",
+        summary: "as libpq has it: disable, require (not verified), verify-ca or verify-full",
+    },
     TargetOption { name: "tls", summary: "off, verify (check the server's certificate) or insecure (do not)" },
     TargetOption { name: "tls_ca", summary: "a PEM file of the authorities to trust instead of the public ones" },
 ];
@@ -48,6 +52,7 @@ impl Connecting {
     fn parse(url: &str) -> store::Result<Self> {
         let target = Target::parse(url)?;
         target.check_options(OPTIONS)?;
+        let target = with_tls_mode(target)?;
         let user = target.user().unwrap_or("postgres");
         let mut config = Config::new();
         config
@@ -78,6 +83,21 @@ impl Connecting {
     }
 }
 
+/// The target with `tls` where it has `sslmode`, the word that every user of `psql` knows.
+fn with_tls_mode(target: Target) -> store::Result<Target> {
+    let mode = match target.option("sslmode") {
+        None => return Ok(target),
+        Some("disable") => "off",
+        Some("require") => "insecure",
+        Some("verify-ca" | "verify-full") => "verify",
+        Some(other) => {
+            return Err(store::Error::config(format!("`sslmode={other}` leaves open whether it is encrypted"))
+                .with_hint("use sslmode=disable, require or verify-full"));
+        }
+    };
+    Ok(target.with_option("tls", mode))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,7 +105,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_said_without_the_password() {
         for wrong in [
-            "postgres://me:canary@h/lab?sslmode=require",
+            "postgres://me:canary@h/lab?sslmode=prefer",
             "postgres://me:canary@h/lab?tls=maybe",
             "postgres://me:canary@h/lab?connect_timeout=never",
             "postgres://me:canary@h/lab?password=canary",
@@ -95,6 +115,14 @@ mod tests {
             assert!(matches!(error, Error::Misnamed { .. }), "{error}");
             assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
         }
-        assert!(Connecting::to(&Location::Postgres("postgres://me@h?tls=verify".to_owned())).is_ok());
+        for (url, is_encrypted) in [
+            ("postgres://me@h", false),
+            ("postgres://me@h?tls=verify", true),
+            ("postgres://me@h/lab?sslmode=require", true),
+            ("postgres://me@h/lab?sslmode=disable", false),
+        ] {
+            let connecting = Connecting::to(&Location::Postgres(url.to_owned())).expect(url);
+            assert_eq!(connecting.tls.is_some(), is_encrypted, "{url}");
+        }
     }
 }
