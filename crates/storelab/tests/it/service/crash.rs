@@ -227,7 +227,9 @@ fn a_run_is_made_again_where_its_plan_says_so_and_only_there() {
             runs.push(service.run(&id));
             experiments.push(id);
         }
-        runs.iter().for_each(|run| service.await_seconds(run, 1));
+        for run in &runs {
+            service.await_seconds(run, 1);
+        }
         service.child.kill().expect("our child");
         service.child.wait().expect("our child");
     }
