@@ -252,6 +252,7 @@ impl Prober<'_> {
         let plan = LoadPlan {
             duration: Some(Span(duration)),
             warm_up: Some(Span(duration.mul_f64(WARM_UP_SHARE).min(WARM_UP_MAX))),
+            warm_up_operations: None,
             drain: Some(Span(plan.drain.map_or(DRAIN, |drain| drain.0.min(DRAIN)))),
             ..plan
         };
