@@ -37,9 +37,10 @@ pub use parts::{
 pub use plan::{Collect, IoPlan, LoadPlan, PhasePlan, Plan, Spacing, WorkloadPlan};
 pub use prometheus::{Prometheus, PrometheusPlan};
 pub use record::{
-    AccountingRecord, Artifact, CheckOutcome, CheckRecord, ErrorMessage, GeneratorRecord, HistogramRecord, HotFunctionRecord,
-    Lateness, Metric, OperationRecord, PhaseRecord, ProfileRecord, PrometheusGauge, PrometheusRecord, Provenance, Record, RecoveryRecord, SCHEMA, SampleRecord, SampledOperation,
-    ServerRecord, Sink, Status, TargetRecord, ThresholdRecord, ValidityCheck, Verdict, Verification, WorkloadRecord,
+    AccountingRecord, Artifact, CheckOutcome, CheckRecord, ErrorMessage, GeneratorRecord, HistogramRecord,
+    HotFunctionRecord, Lateness, Metric, OperationRecord, PhaseRecord, ProfileRecord, PrometheusGauge,
+    PrometheusRecord, Provenance, Record, RecoveryRecord, SCHEMA, SampleRecord, SampledOperation, ServerRecord, Sink,
+    Status, TargetRecord, ThresholdRecord, ValidityCheck, Verdict, Verification, WorkloadRecord,
 };
 pub use run::{Connected, DataPolicy, Event, Finished, Options, UNVERIFIED, connect, run, run_divided};
 pub use search::{Dimension, FindPlan, LoadRange, ScalabilityRecord, SearchPoint, SearchRecord, Share, Stage};

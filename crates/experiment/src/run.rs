@@ -152,7 +152,8 @@ pub fn connect(runtime: &LocalRuntime, spec: Spec, tell: &mut dyn FnMut(Event<'_
         spec.without_operations(&missing)?
     };
     let loopback = target.is_loopback();
-    let mut connected = Connected { spec, store, info, url, loopback, server, profiles: Profiles::default(), drive: None };
+    let mut connected =
+        Connected { spec, store, info, url, loopback, server, profiles: Profiles::default(), drive: None };
     connected.profiles = profiles.of(&connected)?;
     Ok(connected)
 }

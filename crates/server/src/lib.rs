@@ -33,7 +33,7 @@ mod tls;
 pub mod traces;
 mod vault;
 
-pub use policy::{AllowedTarget, Policy, Refusal};
 pub use openapi::text as openapi;
+pub use policy::{AllowedTarget, Policy, Refusal};
 pub use service::Service;
 pub use settings::{Caps, Environment, Settings, StoreCaps, TlsFiles};

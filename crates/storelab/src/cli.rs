@@ -20,8 +20,8 @@ use crate::settings::GlobalFlags;
 use crate::validity::ValidityFlags;
 
 pub(crate) use agent::{AgentArguments, PartsFlags};
-pub(crate) use config::{ConfigArguments, ConfigCommand, ExplainArguments};
 pub(crate) use comparison::{BaselineFlags, CalibrateArguments, CompareArguments, FailOn, JudgingFlags};
+pub(crate) use config::{ConfigArguments, ConfigCommand, ExplainArguments};
 pub(crate) use export::{ExportArguments, SummaryArguments};
 pub(crate) use find::FindFlags;
 pub(crate) use service::{ServeArguments, TokenArguments, TokenCommand, TokenCreateArguments, chosen};
@@ -51,7 +51,9 @@ impl Cli {
     /// What the command line says of options, by name.
     pub(crate) fn given(&self) -> Vec<(&'static str, String)> {
         let of_command = match &self.command {
-            Command::Config(ConfigArguments { command: ConfigCommand::Explain(arguments) }) => &arguments.settings.0[..],
+            Command::Config(ConfigArguments { command: ConfigCommand::Explain(arguments) }) => {
+                &arguments.settings.0[..]
+            }
             Command::Serve(arguments) => &arguments.settings.0[..],
             _ => &[],
         };

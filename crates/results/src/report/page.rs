@@ -38,12 +38,7 @@ pub(super) fn foot(out: &mut String, shown: &impl Serialize) {
     push!(out, "</script>\n<script>{SCRIPT}</script>\n</body></html>\n");
 }
 
-pub(super) fn render(
-    record: &Record,
-    series: &Series,
-    histograms: &[HistogramRecord],
-    pictures: &[Picture],
-) -> String {
+pub(super) fn render(record: &Record, series: &Series, histograms: &[HistogramRecord], pictures: &[Picture]) -> String {
     let mut out = head(&format!("{} · {} · Storelab", record.name, sections::workload_name(record)));
     sections::title(&mut out, record);
     verdict::words(&mut out, record);

@@ -16,9 +16,7 @@ mod tokens;
 pub use agent::drive_part;
 pub use audit::{AuditEntry, AuditFilter, AuditRecord};
 pub use division::{Division, PATIENCE_DEFAULT};
-pub use experiments::{
-    Deleted, Experiment, ExperimentCursor, ExperimentFilter, ExperimentStatus, NewExperiment,
-};
+pub use experiments::{Deleted, Experiment, ExperimentCursor, ExperimentFilter, ExperimentStatus, NewExperiment};
 pub use idempotency::{Answer, Claim, RequestKey};
 pub use messages::Told;
 pub use parts::{ClaimedPart, Clock, PartBeat, PartEnd, PartStatus, SILENCE_MAX, Stage, Start};
