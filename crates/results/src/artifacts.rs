@@ -1,5 +1,7 @@
 //! Files that belong to a run and are kept with it: flame graphs and the stacks that they were drawn of.
 
+use std::path::Path;
+
 use experiment::{Artifact, Record};
 use uuid::Uuid;
 
@@ -101,10 +103,11 @@ impl Results {
     /// What reading may bring.
     pub(crate) fn pictures(&mut self, run: Uuid, record: &Record) -> Result<Vec<Picture>> {
         let names = record.profiles.iter().flat_map(|profile| &profile.artifacts);
-        let pictures = names.filter(|name| name.ends_with(".svg")).map(|name| {
-            let kept = self.artifact(run, name)?;
-            Ok(kept.map(|artifact| Picture { name: name.clone(), svg: artifact.bytes }))
-        });
+        let pictures =
+            names.filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "svg")).map(|name| {
+                let kept = self.artifact(run, name)?;
+                Ok(kept.map(|artifact| Picture { name: name.clone(), svg: artifact.bytes }))
+            });
         pictures.filter_map(Result::transpose).collect()
     }
 }

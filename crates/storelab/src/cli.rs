@@ -298,7 +298,7 @@ pub(crate) enum CollectArgument {
     Host,
     /// The server's processes and its own counters.
     Server,
-    /// What the Prometheus at PROMETHEUS_URL knows of these seconds.
+    /// What the Prometheus at `PROMETHEUS_URL` knows of these seconds.
     Prometheus,
     /// A flame graph of a local server: where it spends its processor time, sampled by perf.
     Flamegraph,

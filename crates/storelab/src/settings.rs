@@ -91,7 +91,7 @@ impl Given {
         if self.setting.is_secret && !self.text.is_empty() {
             "***".to_owned()
         } else {
-            self.setting.kind.shown(&self.text)
+            kind::without_password(&self.text)
         }
     }
 

@@ -36,9 +36,8 @@ pub(crate) fn run(arguments: &AgentArguments, store: Option<&str>) -> anyhow::Re
                     talk(&format!("error: {error:#}"));
                 }
             }
-            Ok(None) => thread::sleep(LOOK_INTERVAL),
-            // A server that is started again comes back.
-            Err(Error::Unreachable { .. } | Error::Locked { .. }) => thread::sleep(LOOK_INTERVAL),
+            // Nothing waits; or a server that is started again comes back.
+            Ok(None) | Err(Error::Unreachable { .. } | Error::Locked { .. }) => thread::sleep(LOOK_INTERVAL),
             Err(error) => return Err(error.into()),
         }
     }

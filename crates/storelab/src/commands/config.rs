@@ -20,7 +20,7 @@ fn explain(arguments: &ExplainArguments, settings: &Settings) -> anyhow::Result<
     }
     let rows = rows(settings);
     if arguments.json {
-        terminal::json(&rows.iter().map(|row| row.json()).collect::<Vec<_>>())?;
+        terminal::json(&rows.iter().map(Row::json).collect::<Vec<_>>())?;
     } else {
         let mut lines = table(["option", "value", "from"]);
         for row in &rows {

@@ -16,11 +16,11 @@ pub(crate) struct GlobalFlags(pub(crate) Given);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ServiceFlags(pub(crate) Given);
 
-fn is_global(setting: &&Setting) -> bool {
+fn is_global(setting: &Setting) -> bool {
     matches!(setting.flag, Some(Flag::Everywhere(_)))
 }
 
-fn is_of_service(setting: &&Setting) -> bool {
+fn is_of_service(setting: &Setting) -> bool {
     matches!(setting.flag, Some(Flag::Service(_)))
 }
 
@@ -59,7 +59,7 @@ fn given(matches: &ArgMatches, settings: impl Iterator<Item = &'static Setting>)
 
 impl clap::FromArgMatches for GlobalFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self(given(matches, SETTINGS.iter().filter(is_global))))
+        Ok(Self(given(matches, SETTINGS.iter().filter(|setting| is_global(setting)))))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -70,7 +70,7 @@ impl clap::FromArgMatches for GlobalFlags {
 
 impl Args for GlobalFlags {
     fn augment_args(command: Command) -> Command {
-        command.args(SETTINGS.iter().filter(is_global).map(|setting| argument(setting).global(true)))
+        command.args(SETTINGS.iter().filter(|setting| is_global(setting)).map(|setting| argument(setting).global(true)))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -80,7 +80,7 @@ impl Args for GlobalFlags {
 
 impl clap::FromArgMatches for ServiceFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self(given(matches, SETTINGS.iter().filter(is_of_service))))
+        Ok(Self(given(matches, SETTINGS.iter().filter(|setting| is_of_service(setting)))))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -91,7 +91,7 @@ impl clap::FromArgMatches for ServiceFlags {
 
 impl Args for ServiceFlags {
     fn augment_args(command: Command) -> Command {
-        let arguments = SETTINGS.iter().filter(is_of_service).map(argument);
+        let arguments = SETTINGS.iter().filter(|setting| is_of_service(setting)).map(argument);
         command.next_help_heading("Service").args(arguments)
     }
 

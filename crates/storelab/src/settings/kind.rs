@@ -88,11 +88,6 @@ impl Kind {
             Self::Url(schemes) => url(text, schemes).map(|()| Value::Text(text.to_owned())),
         }
     }
-
-    /// A value's text as others may see it: without what a URL holds of passwords.
-    pub(crate) fn shown(self, text: &str) -> String {
-        without_password(text)
-    }
 }
 
 fn refusal(reason: impl Into<String>, remedy: impl Into<String>) -> Refusal {
@@ -166,7 +161,7 @@ fn url(text: &str, schemes: &[&str]) -> Result<(), Refusal> {
 
 /// A URL without who enters, and without what its parameters hold that look like secrets. What is no URL stays, unless
 /// it has the looks of one with a password.
-fn without_password(text: &str) -> String {
+pub(crate) fn without_password(text: &str) -> String {
     const SECRETS: [&str; 5] = ["key", "pass", "pwd", "secret", "token"];
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
@@ -224,7 +219,7 @@ mod tests {
             match (kind.read(written), expected) {
                 (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{kind:?} {written}"),
                 (Err(refusal), Err(remedy)) => {
-                    assert!(refusal.remedy.contains(remedy), "{kind:?} {written}: {refusal:?}")
+                    assert!(refusal.remedy.contains(remedy), "{kind:?} {written}: {refusal:?}");
                 }
                 (found, expected) => panic!("{kind:?} {written}: {found:?} is not {expected:?}"),
             }
@@ -244,7 +239,7 @@ mod tests {
             ("u:canary@h", "***@h"),
             ("results.db", "results.db"),
         ] {
-            assert_eq!(Kind::Text.shown(text), shown);
+            assert_eq!(without_password(text), shown);
         }
     }
 }
