@@ -52,7 +52,7 @@ engines-all: compiler ## Install all servers, those too that are built from sour
 
 .PHONY: test-engines
 test-engines: engines-all ## Install all servers, and run the conformance suite over every one of them.
-	$(CARGO) test -p testkit --test conformance
+	STORELAB_EVERY_WAY=1 $(CARGO) test -p testkit --test conformance
 
 .PHONY: docs-api
 docs-api: compiler ## Write docs/api/openapi.json: what the service says of its API.
@@ -61,7 +61,7 @@ docs-api: compiler ## Write docs/api/openapi.json: what the service says of its 
 
 .PHONY: docs-stores
 docs-stores: engines-all ## Write docs/stores.md: what the drivers say of themselves, and what the suite says of every engine.
-	matrix="$$(mktemp)" && STORELAB_MATRIX="$$matrix" $(CARGO) test -q -p testkit --test conformance && \
+	matrix="$$(mktemp)" && STORELAB_EVERY_WAY=1 STORELAB_MATRIX="$$matrix" $(CARGO) test -q -p testkit --test conformance && \
 	{ $(STORELAB) stores --markdown && printf '\n## What was tested\n\n' && cat "$$matrix"; } > docs/stores.md; \
 	code=$$?; rm -f "$$matrix"; exit $$code
 
