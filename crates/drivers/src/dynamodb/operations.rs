@@ -40,7 +40,8 @@ pub(super) static OPERATIONS: [Operation; 9] = [
     ),
     Operation::new(
         "transaction_refused",
-        Effect::Changes,
+        // What would change something is refused; that nothing has changed is then read.
+        Effect::Reads,
         "a transaction one of whose conditions does not hold: it must be refused as a whole, and change nothing",
     ),
 ];

@@ -87,10 +87,10 @@ fn meaning(code: u16) -> (ErrorKind, &'static str) {
     use ErrorKind::{Conflict, Rejected, Timeout, Unreachable};
     match code {
         // Record changed, lock wait, deadlock, no wait, lost certification in a group or in Galera; OceanBase's transactions
-        // that were rolled back, cannot be serialised, or found a row locked; TiDB's write conflicts, schemas that changed
+        // that were rolled back, cannot be serialised, or found a row locked, and its schemas that are not there yet; TiDB's write conflicts, schemas that changed
         // meanwhile, locks that were not resolved or lived too long.
-        1020 | 1205 | 1213 | 1614 | 3058 | 3101 | 3572 | 6001 | 6002 | 6005 | 6235 | 8002 | 8005 | 8022 | 8028
-        | 8229 | 9004 | 9007 => (Conflict, ""),
+        1020 | 1205 | 1213 | 1614 | 3058 | 3101 | 3572 | 5627 | 6001 | 6002 | 6005 | 6235 | 8002 | 8005 | 8022
+        | 8028 | 8229 | 9004 | 9007 => (Conflict, ""),
         1317 | 1969 | 3024 => (Timeout, ""),
         9001 | 9002 | 9003 | 9005 => (Timeout, "look into the cluster: a PD or TiKV server did not answer in time"),
         1053 | 1077 | 1079 | 1080 | 1927 | 2006 | 2013 | 3168 | 3169 | 4031 => {
@@ -130,6 +130,7 @@ mod tests {
             (8028, "Information schema is changed during the execution of the statement", ErrorKind::Conflict),
             (6235, "can't serialize access for this transaction", ErrorKind::Conflict),
             (6002, "transaction needs rollback", ErrorKind::Conflict),
+            (5627, "Schema try again", ErrorKind::Conflict),
             (1205, "Lock wait timeout exceeded", ErrorKind::Conflict),
             (9005, "Region is unavailable", ErrorKind::Timeout),
             (1062, "Duplicate entry", ErrorKind::Rejected),

@@ -45,7 +45,9 @@ async fn check(lab: &Lab, place: u16, operation: &Operation, size: DataSize) -> 
         Effect::Removes => removes(session.as_mut(), place, raw.as_mut(), lab, namespace).await,
         Effect::Reads | Effect::Changes => {
             for row in 0..ROWS {
-                run(session.as_mut(), place, row).await.unwrap_or_else(|error| panic!("row {row}: {error}"));
+                let ran = run(session.as_mut(), place, row).await;
+                let rows = ran.unwrap_or_else(|error| panic!("row {row}: {error}"));
+                assert!(operation.effect == Effect::Reads || rows > 0, "row {row}: a change of nothing is none");
             }
         }
     }
