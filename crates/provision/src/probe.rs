@@ -53,7 +53,14 @@ pub(crate) fn ask<const ANSWER: usize>(address: SocketAddr, question: &[u8]) -> 
 /// Whether this process, or one that descends from it, is what listens on a port.
 ///
 /// A password must never be sent to somebody else who was quicker to take the port.
-pub(crate) fn listens(process: Process, port: u16) -> bool {
+///
+/// A connection is tried first, since reading the kernel's tables takes milliseconds of its time, and whoever waits for a
+/// server asks often.
+pub(crate) fn listens(process: Process, address: SocketAddr) -> bool {
+    if TcpStream::connect_timeout(&address, ANSWER_TIMEOUT).is_err() {
+        return false;
+    }
+    let port = address.port();
     let sockets: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .flat_map(|table| listening_sockets(&fs::read_to_string(table).unwrap_or_default(), port))
@@ -91,9 +98,10 @@ mod tests {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         let current = Process::current().expect("/proc is there");
-        assert!(listens(current, port) && !is_free(Ipv4Addr::LOCALHOST, port));
+        let address = (Ipv4Addr::LOCALHOST, port).into();
+        assert!(listens(current, address) && !is_free(Ipv4Addr::LOCALHOST, port));
         drop(listener);
-        assert!(!listens(current, port));
+        assert!(!listens(current, address));
     }
 
     #[test]

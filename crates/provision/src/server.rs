@@ -468,7 +468,7 @@ fn await_ready(engine: &dyn Engine, supervised: &mut Supervised, address: Socket
     let is_settled = wait_until(Instant::now() + timeout, || {
         ended = supervised.ended();
         // Who answers must be the server itself: the password goes to whoever listens there.
-        let is_ready = |server| probe::listens(server, address.port()) && engine.is_ready(address).unwrap_or(false);
+        let is_ready = |server| probe::listens(server, address) && engine.is_ready(address).unwrap_or(false);
         ended.is_some() || supervised.process().is_some_and(is_ready)
     });
     match (ended, is_settled) {
