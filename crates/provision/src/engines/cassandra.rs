@@ -103,8 +103,10 @@ const PROPERTIES: [&str; 7] = [
 const RING_DELAY_MS: u32 = 15_000;
 
 /// Small in memory, steady, and what is written is safe from a kill; the rest is Cassandra's own.
-const DEFAULTS: [(&str, &str); 24] = [
+const DEFAULTS: [(&str, &str); 25] = [
     ("auto_bootstrap", "false"),
+    // What is dropped is gone.
+    ("auto_snapshot", "false"),
     ("cluster_name", "storelab"),
     ("commitlog_segment_size", "8MiB"),
     // A write is answered once it is on disk, together with others of the same few milliseconds.
@@ -114,7 +116,8 @@ const DEFAULTS: [(&str, &str); 24] = [
     ("concurrent_compactors", "1"),
     ("concurrent_counter_writes", "4"),
     ("concurrent_reads", "8"),
-    ("concurrent_writes", "4"),
+    // They wait for the disk, each for its turn.
+    ("concurrent_writes", "32"),
     ("counter_cache_size", "1MiB"),
     ("endpoint_snitch", "SimpleSnitch"),
     ("file_cache_size", "32MiB"),
