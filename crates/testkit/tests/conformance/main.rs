@@ -46,7 +46,8 @@ const KEEPS_NOTHING: &[&str] = &["null"];
 const CLIENT_LIBRARIES: &[&str] = &["cassandra", "dynamodb", "elasticsearch", "influxdb", "mongodb"];
 
 /// Where it is set, every target of a driver is tried through the reactor and encrypted, and not the first alone: how bytes
-/// travel is the driver's doing, and the others differ in what they say.
+/// travel is the driver's doing, and the others differ in what they say. Every operation is tried on rows of every size
+/// then, and not on one: the sizes go round otherwise, so that each store meets them all.
 const EVERY_WAY: &str = "STORELAB_EVERY_WAY";
 
 fn main() -> ExitCode {
