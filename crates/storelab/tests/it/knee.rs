@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Ended, Lab, assert_exact, eventually, signal, text};
+use crate::support::{Ended, Lab, ProcessorTime, assert_exact, eventually, signal, skipped, text};
 
 /// What the virtual server takes for a request.
 const SERVICE_SECONDS: f64 = 500e-6;
@@ -65,15 +65,20 @@ fn the_formula_is_what_a_simulated_queue_does() {
 }
 
 /// The p99 of seconds scatters by a tenth near saturation, and what else the host does makes it longer: a search may be further
-/// off than 5 %, and three in a row are not.
+/// off than 5 %, and three in a row are not. A search during which other guests had the processors says nothing of the queue,
+/// and is made again; where there was no other, the test says so.
 #[test]
 fn the_knee_of_a_queue_is_where_theory_puts_it() {
     const TRIES: usize = 3;
+    const HINDERED_MAX: usize = 4;
+    /// A hundredth of all time decides a p99.
+    const STOLEN_SHARE_MAX: f64 = 0.002;
     let known = known_knee(QUANTILE, LIMIT_SECONDS, SERVICE_SECONDS);
     assert!((1_400.0..1_480.0).contains(&known), "{known}");
-    let mut told = Vec::new();
-    for _ in 0..TRIES {
+    let (mut told, mut hindered) = (Vec::new(), Vec::new());
+    while told.len() < TRIES && hindered.len() < HINDERED_MAX {
         let lab = Lab::alone();
+        let before = ProcessorTime::so_far();
         let plan = lab.write(
             "knee.yaml",
             "{ target: 'null:?latency=500us&servers=1', workload: ycsb:c, collect: [], load: { arrivals: poisson, \
@@ -83,8 +88,18 @@ fn the_knee_of_a_queue_is_where_theory_puts_it() {
         let record = ended.record();
         assert_exact(&record);
         let search = &record["search"];
+        let stolen = before.stolen_since();
+        let mut tell = |knee: f64| {
+            let tries = if stolen > STOLEN_SHARE_MAX { &mut hindered } else { &mut told };
+            tries.push(format!(
+                "{knee} in {}, {} ({:.1} % stolen)",
+                search["interval"],
+                search["notes"],
+                stolen * 100.0
+            ));
+        };
         let Some(found) = search["found"].as_f64() else {
-            told.push((0.0, search["interval"].clone(), search["notes"].clone()));
+            tell(0.0);
             continue;
         };
         let offered = record["accounting"]["scheduled"].as_f64().expect("a count");
@@ -94,9 +109,10 @@ fn the_knee_of_a_queue_is_where_theory_puts_it() {
         if search["confirmed"] == Value::Bool(true) && (knee / known - 1.0).abs() <= 0.05 {
             return;
         }
-        told.push((knee, search["interval"].clone(), search["notes"].clone()));
+        tell(knee);
     }
-    panic!("(knee, interval, notes), {known} being exact: {told:?}");
+    assert!(told.len() < TRIES, "{known} being exact: {told:#?}, {hindered:#?}");
+    skipped(&format!("the knee of a known queue, since others had the processors: {}", hindered.join("; ")));
 }
 
 #[test]

@@ -57,7 +57,8 @@ fn assert_hole(lab: &Lab, record: &Value) {
     assert!(total > 0 && seconds.iter().any(|(second, ended)| *second > empty && *ended > 0), "{seconds:?}");
     let checks = record["verdict"]["checks"].as_array().expect("a list");
     let check = |name: &str| checks.iter().find(|check| check["name"] == name).expect("a check of that name");
-    let is_disturbed = check("host_contention")["outcome"] == "failed";
+    // Others took the processors, on this machine or beside it: then the generator did stand still, and says so.
+    let is_disturbed = check("host_contention")["outcome"] == "failed" || check("host_steal")["outcome"] != "passed";
     let steady = check("steady_state");
     assert!(steady["outcome"] == "doubtful" || is_disturbed, "{steady}");
     let detail = steady["detail"].as_str().expect("words");

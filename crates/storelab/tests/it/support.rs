@@ -174,6 +174,30 @@ pub(crate) fn assert_exact(record: &Value) {
     }
 }
 
+/// What the processors did until a moment, in the kernel's ticks (`proc_stat(5)`).
+pub(crate) struct ProcessorTime {
+    all: u64,
+    stolen: u64,
+}
+
+impl ProcessorTime {
+    pub(crate) fn so_far() -> Self {
+        /// user, nice, system, idle, iowait, irq, softirq, steal; guests' time is in user's.
+        const KINDS: usize = 8;
+        let stat = std::fs::read_to_string("/proc/stat").expect("Linux has it");
+        let line = stat.lines().next().expect("the sum of all processors");
+        let ticks: Vec<u64> =
+            line.split_whitespace().skip(1).take(KINDS).map(|tick| tick.parse().expect("a count")).collect();
+        Self { all: ticks.iter().sum(), stolen: ticks.get(KINDS - 1).copied().unwrap_or_default() }
+    }
+
+    /// The share of all processors' time since then that the host gave to others.
+    pub(crate) fn stolen_since(&self) -> f64 {
+        let now = Self::so_far();
+        (now.stolen - self.stolen) as f64 / (now.all - self.all).max(1) as f64
+    }
+}
+
 /// Established connections to a loopback port, seen from the clients' side.
 pub(crate) fn connections_to(port: u16) -> usize {
     const ESTABLISHED: &str = "01";
