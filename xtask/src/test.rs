@@ -27,6 +27,13 @@ const MEASURING: &[&str] = &["experiment", "reactor", "runner", "storelab"];
 /// The package whose tests take as long as all others that do not measure.
 const LONG: &str = "testkit";
 
+/// The binary whose tests wait for servers to start, stop and die most of their time; those of them that measure see to it by
+/// themselves that they are alone.
+const WAITING: &str = "storelab::it";
+
+/// So many of its tests run at the same time, whatever the processors.
+const WAITING_THREADS: &str = "4";
+
 /// Runs `cargo test` with the arguments; the whole workspace without any.
 #[expect(clippy::print_stdout, reason = "the total is its answer")]
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<ExitCode> {
@@ -69,7 +76,11 @@ fn run_all(binaries: &[Binary], totals: &Mutex<Totals>) -> Result<()> {
         let start = Instant::now();
         let mut said = Vec::new();
         let mut of_binary = Totals::default();
-        watch(&mut binary.command(), &binary.to_string(), &mut of_binary, |line| said.push(line.to_owned()))?;
+        let mut command = binary.command();
+        if binary.to_string() == WAITING {
+            command.env("RUST_TEST_THREADS", WAITING_THREADS);
+        }
+        watch(&mut command, &binary.to_string(), &mut of_binary, |line| said.push(line.to_owned()))?;
         println!("\n{}\n       Ended {binary} after {} s", said.join("\n"), start.elapsed().as_secs());
         totals.lock().unwrap_or_else(PoisonError::into_inner).add(of_binary);
     }
