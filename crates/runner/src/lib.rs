@@ -11,6 +11,7 @@
 mod absence;
 mod backoff;
 mod clock;
+mod collector;
 mod load;
 mod ready;
 mod record;
@@ -18,10 +19,12 @@ mod run;
 mod schedule;
 mod slot;
 mod timer;
+mod watch;
 mod worker;
 
 pub use absence::Recovery;
 pub use load::{Arrivals, Limit, Load, Mode, Part, Phase, Rate};
 pub use record::{Accounting, Cell, ErrorSample, OperationCells, Sample, SecondGauges};
-pub use run::{Gate, Io, Outcome, PhaseOutcome, RunSpec, Stop, WORKER_THREADS, run};
+pub use run::{Gate, Io, Outcome, PhaseOutcome, RunSpec, Stop, WORKER_THREADS, run, run_watched};
 pub use schedule::Schedule;
+pub use watch::{Ended, Quarter, Watch, Watcher};

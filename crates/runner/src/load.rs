@@ -158,6 +158,23 @@ impl Load {
         load
     }
 
+    /// How many operations come due in so many seconds from the load's start, expected where chance has a part; none where
+    /// answers decide about any of them.
+    pub fn planned_by(&self, seconds: f64) -> Option<f64> {
+        let mut start = 0.0;
+        let mut planned = 0.0;
+        for phase in &self.phases {
+            let Mode::Open { from, to, .. } = phase.mode else { return None };
+            let duration = phase.duration()?.as_secs_f64();
+            let passed = (seconds - start).clamp(0.0, duration);
+            // The rate changes linearly, so this is its mean over what has passed.
+            let rate_now = from.get() + (to.get() - from.get()) * passed / duration;
+            planned += f64::midpoint(from.get(), rate_now) * passed;
+            start += duration;
+        }
+        Some(planned)
+    }
+
     /// Whether any recorded phase is closed: its latencies are blind to stalls.
     pub fn has_closed_phase(&self) -> bool {
         self.phases.iter().any(|phase| phase.recorded && phase.mode == Mode::Closed)
@@ -280,6 +297,23 @@ mod tests {
         load.phases.push(Phase { limit: Limit::Count(7), ..timed.clone() });
         load.phases.push(timed);
         assert_eq!(load.ends_seconds().collect::<Vec<_>>(), [Some(5.0), Some(10.0), None, None]);
+    }
+
+    #[test]
+    fn what_is_planned_grows_with_the_rate_and_stops_with_the_load() {
+        let rate = |value| Rate::per_second(value).expect("positive");
+        let (one, ten) = (NonZeroU32::MIN, Limit::Duration(Duration::from_secs(10)));
+        let mut load = Load::open(one, rate(100.0), Arrivals::Poisson, Limit::Count(500));
+        let ramp = Mode::Open { from: rate(100.0), to: rate(300.0), arrivals: Arrivals::Constant };
+        load.phases.push(Phase { mode: ramp, limit: ten, ..load.phases[0].clone() });
+        for (seconds, expect) in
+            [(0.0, 0.0), (2.0, 200.0), (5.0, 500.0), (10.0, 1_250.0), (15.0, 2_500.0), (99.0, 2_500.0)]
+        {
+            let planned = load.planned_by(seconds).expect("an open load");
+            assert!((planned - expect).abs() < 1e-6, "{seconds}: {planned}");
+        }
+        load.phases.push(Load::closed(one, ten).phases.remove(0));
+        assert_eq!(load.planned_by(1.0), None);
     }
 
     #[test]

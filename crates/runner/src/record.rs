@@ -1,4 +1,4 @@
-//! What a worker writes down, and what is made of it once a second.
+//! What a worker writes down, and hands over as time goes on.
 
 use std::sync::mpsc::{Receiver, Sender};
 
@@ -115,7 +115,7 @@ impl OperationCells {
         self.iter().next().is_none()
     }
 
-    fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.0.iter_mut().flatten().for_each(|cell| cell.clear());
     }
 
@@ -248,13 +248,23 @@ impl Sample {
     /// Adds what others counted in the same second.
     pub fn merge(&mut self, other: &Self) {
         for (phase, cells) in &other.phases {
-            match self.phases.iter_mut().find(|(known, _)| known == phase) {
-                Some((_, known)) => known.merge(cells),
-                None => self.phases.push((*phase, cells.clone())),
-            }
+            self.add(*phase, cells);
         }
         self.phases.sort_by_key(|(phase, _)| *phase);
         self.gauges.merge(&other.gauges);
+    }
+
+    /// One of a second in which nothing was counted.
+    pub(crate) fn new(second: u64) -> Self {
+        Self { second, phases: Vec::new(), gauges: SecondGauges::default() }
+    }
+
+    /// Adds what ended in it, of operations scheduled in one phase.
+    pub(crate) fn add(&mut self, phase: u16, cells: &OperationCells) {
+        match self.phases.iter_mut().find(|(known, _)| *known == phase) {
+            Some((_, known)) => known.merge(cells),
+            None => self.phases.push((phase, cells.clone())),
+        }
     }
 }
 
@@ -265,8 +275,10 @@ pub(crate) enum Message {
     Connected(Result<()>),
     /// It has ended.
     Done(Box<WorkerOutcome>),
-    /// What ended during a second, of operations scheduled in one phase.
-    Cells { second: u64, phase: u16, cells: OperationCells },
+    /// What ended during a second, of operations scheduled in one phase; where the second is watched, during that quarter of it.
+    Cells { second: u64, quarter: Option<u8>, phase: u16, cells: OperationCells },
+    /// That was all of the quarter. Without gauges the worker had ended before it.
+    CutQuarter { second: u64, quarter: u8, gauges: Option<SecondGauges> },
     /// That was all of the second.
     Cut { second: u64, gauges: SecondGauges },
 }
@@ -298,6 +310,10 @@ pub(crate) struct Recorder {
     outbox: Outbox,
     returned: Receiver<OperationCells>,
     lateness_ns_max: u64,
+    /// The greatest of the quarters of this second that are over.
+    lateness_ns_max_before: u64,
+    /// Whether anything ended in those.
+    has_quarters: bool,
     pub(crate) lateness: Histogram,
 }
 
@@ -310,6 +326,8 @@ impl Recorder {
             outbox,
             returned,
             lateness_ns_max: 0,
+            lateness_ns_max_before: 0,
+            has_quarters: false,
             lateness: Histogram::new(),
         }
     }
@@ -341,19 +359,46 @@ impl Recorder {
         }
     }
 
-    /// Whether anything ended since the last cut.
+    /// Whether anything ended since the last second was cut.
     pub(crate) fn has_news(&self) -> bool {
-        self.active.iter().any(|(_, cells)| !cells.is_empty())
+        self.has_quarters || self.active.iter().any(|(_, cells)| !cells.is_empty())
+    }
+
+    /// Whether cells that were handed over have come back.
+    #[cfg(test)]
+    pub(crate) fn has_spare(&mut self) -> bool {
+        self.spare.extend(self.returned.try_iter());
+        self.spare.iter().any(OperationCells::is_empty)
     }
 
     /// Ends a second: hands its cells over and goes on with cleared ones.
     pub(crate) fn cut(&mut self, second: u64, mut gauges: SecondGauges) {
+        self.hand_over(second, None);
+        self.has_quarters = false;
+        let before = std::mem::take(&mut self.lateness_ns_max_before);
+        gauges.lateness_ns_max = std::mem::take(&mut self.lateness_ns_max).max(before);
+        self.outbox.send(Message::Cut { second, gauges });
+    }
+
+    /// Ends a quarter of a second: hands its cells over and goes on with cleared ones.
+    pub(crate) fn cut_quarter(&mut self, second: u64, quarter: u8, mut gauges: SecondGauges) {
+        self.has_quarters = self.has_news();
+        self.hand_over(second, Some(quarter));
+        gauges.lateness_ns_max = std::mem::take(&mut self.lateness_ns_max);
+        self.lateness_ns_max_before = self.lateness_ns_max_before.max(gauges.lateness_ns_max);
+        self.outbox.send(Message::CutQuarter { second, quarter, gauges: Some(gauges) });
+    }
+
+    /// Says that this worker has nothing to say of a quarter that others may still live to see.
+    pub(crate) fn leave_quarter(&self, second: u64, quarter: u8) {
+        self.outbox.send(Message::CutQuarter { second, quarter, gauges: None });
+    }
+
+    fn hand_over(&mut self, second: u64, quarter: Option<u8>) {
         self.spare.extend(self.returned.try_iter());
         for (phase, cells) in self.active.drain(..).filter(|(_, cells)| !cells.is_empty()) {
-            self.outbox.send(Message::Cells { second, phase, cells });
+            self.outbox.send(Message::Cells { second, quarter, phase, cells });
         }
-        gauges.lateness_ns_max = std::mem::take(&mut self.lateness_ns_max);
-        self.outbox.send(Message::Cut { second, gauges });
     }
 
     #[inline]
@@ -371,110 +416,5 @@ impl Recorder {
         let cells = self.spare.pop().unwrap_or_else(|| OperationCells::new(self.operations));
         self.active.push((phase, cells));
         self.active.len() - 1
-    }
-}
-
-/// Puts the workers' seconds together.
-#[derive(Debug)]
-pub(crate) struct Collector {
-    workers: usize,
-    /// Seconds that not all workers have ended, in order.
-    open: Vec<OpenSecond>,
-    /// Totals by phase.
-    pub(crate) totals: Vec<OperationCells>,
-    returns: Vec<Sender<OperationCells>>,
-}
-
-#[derive(Debug)]
-struct OpenSecond {
-    sample: Sample,
-    cuts: usize,
-}
-
-impl Collector {
-    pub(crate) fn new(phases: usize, operations: usize, returns: Vec<Sender<OperationCells>>) -> Self {
-        Self {
-            workers: returns.len(),
-            open: Vec::new(),
-            totals: vec![OperationCells::new(operations); phases],
-            returns,
-        }
-    }
-
-    /// Takes a worker's message; gives a second once all workers have ended it.
-    pub(crate) fn take(&mut self, worker: usize, message: Message) -> Option<Sample> {
-        match message {
-            Message::Connected(_) | Message::Done(_) => None,
-            Message::Cells { second, phase, mut cells } => {
-                self.totals[usize::from(phase)].merge(&cells);
-                let open = self.second(second);
-                match open.sample.phases.iter_mut().find(|(known, _)| *known == phase) {
-                    Some((_, known)) => known.merge(&cells),
-                    None => open.sample.phases.push((phase, cells.clone())),
-                }
-                cells.clear();
-                let _ = self.returns[worker].send(cells);
-                None
-            }
-            Message::Cut { second, gauges } => {
-                let workers = self.workers;
-                let open = self.second(second);
-                open.sample.gauges.merge(&gauges);
-                open.cuts += 1;
-                if open.cuts < workers {
-                    return None;
-                }
-                let position = self.open.iter().position(|open| open.sample.second == second)?;
-                Some(self.open.remove(position).sample)
-            }
-        }
-    }
-
-    /// The seconds that some worker did not live to end.
-    pub(crate) fn into_rest(self) -> (Vec<OperationCells>, Vec<Sample>) {
-        (self.totals, self.open.into_iter().map(|open| open.sample).collect())
-    }
-
-    fn second(&mut self, second: u64) -> &mut OpenSecond {
-        let position = self.open.partition_point(|open| open.sample.second < second);
-        if self.open.get(position).is_none_or(|open| open.sample.second != second) {
-            let sample = Sample { second, phases: Vec::new(), gauges: SecondGauges::default() };
-            self.open.insert(position, OpenSecond { sample, cuts: 0 });
-        }
-        &mut self.open[position]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc::channel;
-
-    use super::*;
-
-    #[test]
-    fn seconds_come_once_all_workers_have_ended_them() {
-        let (outbox, inbox) = channel();
-        let (return_sender, returned) = channel();
-        let (other_return, _keep) = channel();
-        let mut recorder = Recorder::new(1, Outbox::new(0, outbox), returned);
-        let mut collector = Collector::new(2, 1, vec![return_sender, other_return]);
-        recorder.succeed(1, 0, true, 10_000, 30_000, 80_000);
-        recorder.fail(1, 0, ErrorKind::Timeout);
-        recorder.cut(0, SecondGauges { backlog: 3, ..Default::default() });
-        let mut samples: Vec<_> =
-            inbox.try_iter().filter_map(|(worker, message)| collector.take(worker, message)).collect();
-        assert!(samples.is_empty());
-        let gauges = SecondGauges { backlog: 4, ..Default::default() };
-        samples.extend(collector.take(1, Message::Cut { second: 0, gauges }));
-        let [sample] = &samples[..] else { panic!("one second: {samples:?}") };
-        assert_eq!(sample.gauges.backlog, 7);
-        let (phase, cells) = &sample.phases[0];
-        let (operation, cell) = cells.iter().next().expect("one operation");
-        assert_eq!((*phase, operation, cell.succeeded, cell.failed), (1, 0, 1, 1));
-        assert_eq!(cell.errors[ErrorKind::Timeout.index()], 1);
-        let queueing = cell.queueing_time.as_ref().expect("open");
-        assert!(queueing.max().abs_diff(20_000) <= 20 && cell.latency.max().abs_diff(70_000) <= 70);
-        assert_eq!(collector.totals[1].total(), *cell);
-        assert!(recorder.returned.try_recv().expect("given back").is_empty());
     }
 }

@@ -16,10 +16,10 @@ use workload::Instance;
 
 use crate::absence::{Absence, Recovery};
 use crate::clock::{Clock, nanoseconds};
+use crate::collector::{Collector, Whole};
 use crate::load::{Load, Part};
-use crate::record::{
-    Accounting, Collector, ErrorSample, Message, OperationCells, Outbox, Recorder, Sample, merge_errors,
-};
+use crate::record::{Accounting, ErrorSample, Message, OperationCells, Outbox, Recorder, Sample, merge_errors};
+use crate::watch::{Ended, Watch};
 use crate::worker::{Worker, WorkerOutcome, WorkerSpec};
 
 /// Between the agreement on a start and the start: all workers must have been told by then.
@@ -175,6 +175,19 @@ impl PhaseOutcome {
 /// # Errors
 /// The store's own where sessions cannot be opened; `Bug` where a worker died.
 pub fn run(spec: &RunSpec, observe: &mut dyn FnMut(&Sample)) -> Result<Outcome> {
+    run_watched(spec, &Watch::default(), &mut |ended| {
+        if let Ended::Second(sample) = ended {
+            observe(sample);
+        }
+    })
+}
+
+/// Runs a load to its end. Blocks; `observe` is called on this thread for each second that has ended, and for each quarter
+/// of those that somebody watches.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_watched(spec: &RunSpec, watch: &Watch, observe: &mut dyn FnMut(Ended<'_>)) -> Result<Outcome> {
     spec.load.validate()?;
     if let Some(part) = spec.part
         && part.sessions.get() > spec.load.sessions.get().saturating_sub(part.first)
@@ -196,10 +209,10 @@ pub fn run(spec: &RunSpec, observe: &mut dyn FnMut(&Sample)) -> Result<Outcome> 
         let end = u64::from(sessions) * u64::from(index + 1) / u64::from(workers);
         let share = Share { index, first_session: part.first + first as u32, sessions: (end - first) as u32 };
         let outbox = Outbox::new(index as usize, sender.clone());
-        let (spec, absence) = (spec.clone(), Arc::clone(&absence));
+        let (spec, watch, absence) = (spec.clone(), watch.clone(), Arc::clone(&absence));
         let thread = thread::Builder::new()
             .name(format!("{WORKER_THREADS}{index}"))
-            .spawn(move || work(&spec, share, &absence, &outbox, returned, &start))
+            .spawn(move || work(&spec, &watch, share, &absence, &outbox, returned, &start))
             .map_err(|source| {
                 Error::config(format!("worker thread {index} of {workers} could not be started"))
                     .with_hint("use fewer sessions, or raise the limit on processes (ulimit -u)")
@@ -236,6 +249,7 @@ fn worker_count(spec: &RunSpec) -> u32 {
 /// A worker thread, from its runtime's start to its outcome.
 fn work(
     spec: &RunSpec,
+    watch: &Watch,
     share: Share,
     absence: &Arc<Absence>,
     outbox: &Outbox,
@@ -262,7 +276,7 @@ fn work(
     };
     let _current = reactor.as_ref().map(Reactor::enter);
     let (store, instance, load) = (Arc::clone(&spec.store), Arc::clone(&spec.instance), spec.load.clone());
-    let (stop, seed, absence) = (spec.stop.clone(), spec.seed, Arc::clone(absence));
+    let (stop, watch, seed, absence) = (spec.stop.clone(), watch.clone(), spec.seed, Arc::clone(absence));
     let recorder = Recorder::new(instance.operations().len(), outbox.clone(), returned);
     // A task of the runtime, not its root future: waking that one costs a write to an event descriptor each time.
     // Nothing here yields to other tasks but by waiting, so tokio's cooperative budget would only cause false waits.
@@ -278,6 +292,7 @@ fn work(
             store: &*store,
             instance: &*instance,
             stop: &stop,
+            watch: &watch,
             absence: &absence,
             reactor,
         };
@@ -357,8 +372,12 @@ fn gather(
     inbox: &Receiver<(usize, Message)>,
     mut starts: Vec<Sender<Instant>>,
     returns: Vec<Sender<OperationCells>>,
-    observe: &mut dyn FnMut(&Sample),
+    observe: &mut dyn FnMut(Ended<'_>),
 ) -> Result<Gathered> {
+    let mut tell = |whole: &Whole| match whole {
+        Whole::Second(sample) => observe(Ended::Second(sample)),
+        Whole::Quarter(quarter) => observe(Ended::Quarter(quarter)),
+    };
     let workers = starts.len();
     let mut connected = 0;
     let mut origin = Instant::now();
@@ -384,9 +403,9 @@ fn gather(
                 outcome.fatal.take().map_or(Ok(()), Err)?;
                 outcomes.push(*outcome);
             }
-            Message::Cells { .. } | Message::Cut { .. } => {
-                if let Some(sample) = collector.take(worker, message) {
-                    observe(&sample);
+            Message::Cells { .. } | Message::CutQuarter { .. } | Message::Cut { .. } => {
+                if let Some(whole) = collector.take(worker, message) {
+                    tell(&whole);
                 }
             }
         }
@@ -394,7 +413,7 @@ fn gather(
     let ended = Instant::now();
     let (totals, rest) = collector.into_rest();
     // The moments after the last whole second, where anything ended in them.
-    rest.iter().filter(|sample| !sample.phases.is_empty()).for_each(observe);
+    rest.iter().for_each(tell);
     if outcomes.len() < workers {
         return Err(Error::bug(format!("{} of {workers} workers ended without an outcome", workers - outcomes.len())));
     }

@@ -30,6 +30,7 @@ use crate::run::Stop;
 use crate::schedule::Schedule;
 use crate::slot::{Alarm, Slot};
 use crate::timer::Timer;
+use crate::watch::{QUARTER, QUARTERS, Watch};
 
 /// Sessions of one worker that connect at the same time: a server's accept queue is typically 128 or more.
 const CONNECTS_AT_ONCE: usize = 64;
@@ -39,7 +40,7 @@ const BATCH: usize = 256;
 const TURNS_MAX: usize = 32;
 /// How often time-outs and the stop signal are looked at: fine enough to stop well within a second.
 const TICK: Nanoseconds = 100_000_000;
-const SECOND: Nanoseconds = 1_000_000_000;
+pub(crate) const SECOND: Nanoseconds = 1_000_000_000;
 /// How long a run that is stopped waits for requests in flight.
 const STOP_GRACE: Nanoseconds = 500_000_000;
 
@@ -54,6 +55,7 @@ pub(crate) struct WorkerSpec<'a> {
     pub(crate) store: &'a dyn Store,
     pub(crate) instance: &'a dyn Instance,
     pub(crate) stop: &'a Stop,
+    pub(crate) watch: &'a Watch,
     pub(crate) absence: &'a Absence,
     /// What connections go through, where the kernel has it and the load wants it.
     pub(crate) reactor: Option<Reactor>,
@@ -126,6 +128,8 @@ pub(crate) struct Worker<'a> {
     errors: ErrorLog,
     random: Xoshiro256PlusPlus,
     next_tick: Nanoseconds,
+    /// Whether the running second is handed over in quarters.
+    is_watched: bool,
     reconnects: u64,
     connects_failed: u64,
     /// Sessions that wait for something that does not come through the reactor.
@@ -180,6 +184,7 @@ impl<'a> Worker<'a> {
             recorder,
             errors: ErrorLog::default(),
             next_tick: 0,
+            is_watched: false,
             reconnects: 0,
             connects_failed: 0,
             waiting_elsewhere,
@@ -198,6 +203,7 @@ impl<'a> Worker<'a> {
             slot.in_idle_list = true;
         }
         self.next_tick = TICK;
+        self.is_watched = self.spec.watch.is_wanted();
         self.stage = self.phase(0, 0);
         clock.await_origin();
         poll_fn(|context| self.poll(&mut timer, context)).await;
@@ -213,9 +219,11 @@ impl<'a> Worker<'a> {
             self.tallies[usize::from(due.phase)].accounting.unfinished += 1;
         }
         // A last second in which nothing ended is none.
-        if self.recorder.has_news() {
-            let gauges = self.gauges();
-            self.recorder.cut(now.saturating_sub(1) / SECOND, gauges);
+        let has_news = self.recorder.has_news();
+        let (second, gauges) = (now.saturating_sub(1) / SECOND, self.gauges());
+        self.leave_quarters(second, has_news.then_some(gauges));
+        if has_news {
+            self.recorder.cut(second, gauges);
         }
         WorkerOutcome {
             phases: self.tallies,

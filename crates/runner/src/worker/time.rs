@@ -4,9 +4,10 @@ use std::cmp::Reverse;
 
 use store::{Error, ErrorKind, SessionSpec, Token};
 
-use super::{Running, SECOND, STOP_GRACE, Stage, TICK, Worker, lost_error};
+use super::{QUARTER, QUARTERS, Running, STOP_GRACE, Stage, TICK, Worker, lost_error};
 use crate::clock::{Nanoseconds, nanoseconds};
 use crate::load::{Limit, Mode};
+use crate::record::SecondGauges;
 use crate::schedule::{Schedule, dealt, phase_end};
 use crate::slot::{Alarm, Connection, Pending};
 
@@ -56,18 +57,15 @@ impl Worker<'_> {
         }
     }
 
-    /// Looks at what needs no finer clock: the end of a second, time-outs, the stop signal.
+    /// Looks at what needs no finer clock: the end of a second or of a quarter that is watched, time-outs, the stop signal.
     pub(super) fn tick(&mut self, now: Nanoseconds) {
-        let previous = self.next_tick;
+        // Quarters that passed while the thread did not run are ended too, empty but for the first.
+        for quarter in self.running_quarter()..now / QUARTER {
+            self.end_quarter(now, quarter);
+        }
         self.next_tick = (now / TICK + 1) * TICK;
-        if now / SECOND > (previous - 1) / SECOND {
-            // Where no session is free nobody looked at what came due.
-            self.admit(now);
-            // Seconds that passed while the thread did not run are ended too, empty but for the first.
-            for second in (previous - 1) / SECOND..now / SECOND {
-                let gauges = self.gauges();
-                self.recorder.cut(second, gauges);
-            }
+        if self.is_watched {
+            self.next_tick = self.next_tick.min((now / QUARTER + 1) * QUARTER);
         }
         self.expire(now);
         if self.spec.stop.is_requested() && !matches!(self.stage, Stage::Stopping(_)) {
@@ -77,6 +75,45 @@ impl Worker<'_> {
             }
             self.stage = Stage::Stopping(now + STOP_GRACE);
         }
+    }
+
+    /// The first quarter of a second, since the start, whose end has not been looked at.
+    fn running_quarter(&self) -> u64 {
+        // Of a second that is watched no quarter ends between a tick and the next one, which may be its end; no second ever does.
+        (self.next_tick - 1) / QUARTER
+    }
+
+    /// Hands over what ended in it, if that is its second's last one or is watched.
+    fn end_quarter(&mut self, now: Nanoseconds, quarter: u64) {
+        let (second, place) = (quarter / QUARTERS, (quarter % QUARTERS) as u8);
+        let ends_second = u64::from(place) + 1 == QUARTERS;
+        if !ends_second && !self.is_watched {
+            return;
+        }
+        // Where no session is free nobody looked at what came due.
+        self.admit(now);
+        let gauges = self.gauges();
+        if self.is_watched {
+            self.recorder.cut_quarter(second, place, gauges);
+        }
+        if ends_second {
+            self.recorder.cut(second, gauges);
+            self.is_watched = self.spec.watch.is_wanted();
+        }
+    }
+
+    /// Hands over what ended in the running quarter, where that is watched and there are gauges, and takes leave of those
+    /// that others may live to see of its second.
+    pub(super) fn leave_quarters(&mut self, second: u64, gauges: Option<SecondGauges>) {
+        let quarter = self.running_quarter();
+        if !self.is_watched || quarter / QUARTERS != second {
+            return;
+        }
+        let mut left = (quarter % QUARTERS) as u8..QUARTERS as u8;
+        if let Some((place, gauges)) = gauges.and_then(|gauges| Some((left.next()?, gauges))) {
+            self.recorder.cut_quarter(second, place, gauges);
+        }
+        left.for_each(|later| self.recorder.leave_quarter(second, later));
     }
 
     /// Fails what has been in flight for too long, with the connection that it is on.

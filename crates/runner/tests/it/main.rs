@@ -3,4 +3,5 @@
 mod accounting;
 mod known_answers;
 mod parts;
+mod quarters;
 mod support;
