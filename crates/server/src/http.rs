@@ -27,12 +27,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use crate::app::App;
 use crate::metrics::Counted;
 use crate::problem::Problem;
+use crate::tls::Certificates;
 use patient::Patient;
 
 /// How long a client may take to send the head of a request, and how long a connection may be idle between two.
@@ -81,7 +81,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     app: App,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Certificates>>,
     stop: watch::Receiver<bool>,
 ) {
     let most = connections_max();
@@ -161,12 +161,13 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
+    async fn serve(self, stream: TcpStream, tls: Option<Arc<Certificates>>) {
         // Answers are small and written whole; a client that is gone is found when it is written to.
         let _ = stream.set_nodelay(true);
         let stream = Patient::new(stream, WRITE_STALL_MAX);
         let Some(tls) = tls else { return self.answer(stream).await };
-        match tokio::time::timeout(HANDSHAKE_TIME_MAX, tls.accept(stream)).await {
+        let handshake = async { tls.acceptor().await.accept(stream).await };
+        match tokio::time::timeout(HANDSHAKE_TIME_MAX, handshake).await {
             Ok(Ok(stream)) => self.answer(stream).await,
             Ok(Err(error)) => tracing::debug!("no encryption with {}: {error}", self.peer),
             Err(_) => tracing::debug!("no encryption with {}: it took too long", self.peer),

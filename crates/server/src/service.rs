@@ -15,7 +15,6 @@ use store::{Error, Result};
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
@@ -28,9 +27,10 @@ use crate::live::Hub;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::storage::{Storage, Threads};
+use crate::tls::Certificates;
 use crate::traces::Callers;
 use crate::vault::Vault;
-use crate::{access, audit, caching, envelope, http, idempotency, routes, tls};
+use crate::{access, audit, caching, envelope, http, idempotency, routes};
 
 /// Answers below so many bytes fit a packet, and are not worth compressing.
 const COMPRESSED_BYTES_MIN: u16 = 1_024;
@@ -64,7 +64,7 @@ impl Service {
     /// operator's word that it goes without TLS. Whatever opening the store brings.
     pub fn start(settings: Settings, location: &Location, listener: TcpListener) -> Result<Self> {
         let address = listener.local_addr().map_err(|error| of_listener("cannot be asked for its address", error))?;
-        let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
+        let tls = settings.tls.clone().map(Certificates::read).transpose()?.map(Arc::new);
         let mut results = Results::open(location)?;
         check_exposure(&settings, address, &mut results)?;
         let allowed = Arc::new(Allowed::new(settings.is_loopback_allowed, results.targets()?));
@@ -169,7 +169,7 @@ fn run(
     listener: tokio::net::TcpListener,
     app: App,
     threads: Threads,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Certificates>>,
     stop: watch::Receiver<bool>,
 ) {
     let router = router(&app);

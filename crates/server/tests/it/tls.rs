@@ -3,28 +3,46 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use rcgen::{CertifiedKey, KeyPair};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use server::{Settings, TlsFiles};
+use tempfile::TempDir;
 
-use crate::support::{Answer, Lab};
+use crate::support::{Answer, Lab, Request};
+
+/// How long a new certificate may take to be shown on a busy machine; the service looks once a second.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Longer than between two looks of the service at its files.
+const LOOKED_AT_LEAST_ONCE: Duration = Duration::from_millis(1_500);
+
+/// Files for a certificate and its key.
+fn files_in(folder: &TempDir) -> TlsFiles {
+    TlsFiles { certificates: folder.path().join("cert.pem"), key: folder.path().join("key.pem") }
+}
+
+/// A certificate of the service's own.
+fn made() -> CertifiedKey<KeyPair> {
+    rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate")
+}
+
+fn write(files: &TlsFiles, made: &CertifiedKey<KeyPair>) {
+    std::fs::write(&files.certificates, made.cert.pem()).expect("written");
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).expect("written");
+}
 
 #[test]
 fn answers_come_encrypted_and_say_so_to_browsers() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    let files = TlsFiles { certificates: folder.path().join("cert.pem"), key: folder.path().join("key.pem") };
-    std::fs::write(&files.certificates, made.cert.pem()).expect("written");
-    std::fs::write(&files.key, made.signing_key.serialize_pem()).expect("written");
+    let (files, made) = (files_in(&folder), made());
+    write(&files, &made);
     let lab = Lab::with(Settings { tls: Some(files), ..Settings::default() });
-    let request = lab.get("/health/live").header("Host", &format!("localhost:{}", lab.address().port()));
+    let request = live(&lab);
 
-    let mut stream = encrypted(&lab, made.cert.der());
-    stream.write_all(&request.bytes()).expect("it is taken");
-    let mut read = Vec::new();
-    stream.read_to_end(&mut read).expect("it is closed");
-    let answer = Answer::parse(&read, "GET").expect("an answer").expect(200);
+    let answer = ask(&mut encrypted(&lab, made.cert.der()), &request).expect("an answer").expect(200);
     assert!(answer.header("strict-transport-security").is_some());
 
     let mut plain = TcpStream::connect(lab.address()).expect("it listens");
@@ -32,6 +50,60 @@ fn answers_come_encrypted_and_say_so_to_browsers() {
     let mut read = Vec::new();
     let _ = plain.read_to_end(&mut read);
     assert!(Answer::parse(&read, "GET").is_none(), "it does not speak without encryption");
+}
+
+#[test]
+fn a_renewed_certificate_is_shown_to_whoever_comes_and_a_broken_one_to_nobody() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (files, first, second) = (files_in(&folder), made(), made());
+    write(&files, &first);
+    let lab = Lab::with(Settings { tls: Some(files.clone()), ..Settings::default() });
+    let request = live(&lab).without("Connection");
+    let shows = |made: &CertifiedKey<KeyPair>| ask(&mut encrypted(&lab, made.cert.der()), &request).is_ok();
+    let mut old = encrypted(&lab, first.cert.der());
+    ask(&mut old, &request).expect("an answer").expect(200);
+    assert!(!shows(&second), "the client takes no other certificate than the one that it knows");
+
+    write(&files, &second);
+    let renewed_at = Instant::now();
+    while !shows(&second) {
+        assert!(renewed_at.elapsed() < PATIENCE, "the new certificate is not shown");
+    }
+    assert!(!shows(&first));
+    ask(&mut old, &request).expect("a connection goes on with what it began with").expect(200);
+
+    std::fs::write(&files.key, "no key").expect("written");
+    let broken_at = Instant::now();
+    while broken_at.elapsed() < LOOKED_AT_LEAST_ONCE {
+        assert!(shows(&second), "what is broken takes nobody's place");
+    }
+    write(&files, &first);
+    let mended_at = Instant::now();
+    while !shows(&first) {
+        assert!(mended_at.elapsed() < PATIENCE, "the mended certificate is not shown");
+    }
+}
+
+fn live(lab: &Lab) -> Request {
+    lab.get("/health/live").header("Host", &format!("localhost:{}", lab.address().port()))
+}
+
+/// A request and its answer, after which the connection may go on.
+fn ask(stream: &mut (impl Read + Write), request: &Request) -> std::io::Result<Answer> {
+    stream.write_all(&request.bytes())?;
+    let mut read = Vec::new();
+    loop {
+        let answer = Answer::parse(&read, "GET");
+        let length = |answer: &Answer| answer.header("content-length").and_then(|length| length.parse().ok());
+        if let Some(answer) = answer.filter(|answer| Some(answer.body.len()) == length(answer)) {
+            return Ok(answer);
+        }
+        let mut chunk = [0; 4_096];
+        match stream.read(&mut chunk)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            bytes => read.extend_from_slice(&chunk[..bytes]),
+        }
+    }
 }
 
 fn encrypted(lab: &Lab, certificate: &CertificateDer<'static>) -> StreamOwned<ClientConnection, TcpStream> {

@@ -302,7 +302,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "server.tls_cert",
         "STORELAB_SERVER_TLS_CERT",
         Kind::Path,
-        "a PEM file of the service's certificate and those that signed it",
+        "a PEM file of the service's certificate and those that signed it; read again when it or the key changes",
     )
     .serving("tls-cert"),
     setting("server.tls_key", "STORELAB_SERVER_TLS_KEY", Kind::Path, "a PEM file of the certificate's private key")
