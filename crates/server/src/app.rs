@@ -13,6 +13,7 @@ use crate::live::Hub;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::problem::Problem;
+use crate::routes::Readiness;
 use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::vault::Vault;
@@ -41,6 +42,8 @@ pub(crate) struct Parts {
     pub(crate) vault: Arc<Vault>,
     /// What is counted.
     pub(crate) metrics: Metrics,
+    /// What those without a token are told of the service.
+    pub(crate) readiness: Readiness,
     /// When the service started.
     pub(crate) started_at: Timestamp,
 }

@@ -4,9 +4,13 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::problem::Problem;
 
 /// Items of a page at most: a page of the largest is some 200 kB.
 pub(crate) const LIMIT_MAX: u32 = 200;
@@ -35,6 +39,20 @@ pub(crate) struct Limit(u32);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cursor(String);
 
+/// Which items a page has, where nothing else can be asked of the list.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageQuery {
+    /// Items of the page.
+    #[serde(default)]
+    #[param(required = false, value_type = u32, minimum = 1, maximum = 200, example = 50)]
+    pub(crate) limit: Limit,
+    /// `next` of the page before.
+    #[param(required = false, value_type = Option<String>, example = "NTA")]
+    pub(crate) cursor: Option<Cursor>,
+}
+
 impl Default for Limit {
     fn default() -> Self {
         Self(LIMIT_DEFAULT)
@@ -57,6 +75,29 @@ impl Cursor {
     /// A cursor that holds something.
     pub(crate) fn of(held: impl fmt::Display) -> Self {
         Self(held.to_string())
+    }
+
+    /// A cursor of a list by time: behind what is of that moment and has that id.
+    pub(crate) fn behind(moment: Timestamp, id: Uuid) -> Self {
+        Self(format!("{} {id}", moment.as_microsecond()))
+    }
+
+    /// The moment and the id that it is behind.
+    ///
+    /// # Errors
+    /// 422 for a cursor of another list.
+    pub(crate) fn moment(&self) -> Result<(Timestamp, Uuid), Problem> {
+        let parsed = self.0.split_once(' ').and_then(|(at, id)| {
+            let moment = Timestamp::from_microsecond(at.parse().ok()?).ok()?;
+            Some((moment, id.parse().ok()?))
+        });
+        parsed.ok_or_else(Self::refused)
+    }
+
+    /// What is said of a cursor of another list.
+    pub(crate) fn refused() -> Problem {
+        Problem::invalid("cursor", "it is none of this list")
+            .with_remedy("take `next` of the page before, or leave it out")
     }
 
     /// What it holds.
@@ -126,5 +167,14 @@ mod tests {
             assert!(serde_json::from_str::<Limit>(limit).is_err(), "{limit}");
         }
         assert!(serde_json::from_str::<Cursor>("\"not ours!\"").is_err());
+    }
+
+    #[test]
+    fn cursors_of_other_lists_are_refused() {
+        for held in ["", "5", "x 0197a7a0-5b7a-7e3e-9d4c-6f6d2f1c2b3b", "9223372036854775807 x", "-1 y"] {
+            assert!(Cursor::of(held).moment().is_err(), "{held}");
+        }
+        let (moment, id) = (Timestamp::UNIX_EPOCH, Uuid::nil());
+        assert_eq!(Cursor::behind(moment, id).moment().expect("ours"), (moment, id));
     }
 }

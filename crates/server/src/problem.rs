@@ -243,6 +243,15 @@ impl Problem {
         self
     }
 
+    /// The same with the nearest of the names that there are as what to do about it, or all of them where none is near.
+    #[must_use]
+    pub(crate) fn with_names<'a>(self, given: &str, names: impl IntoIterator<Item = &'a str> + Clone) -> Self {
+        match store::did_you_mean(given, names.clone()) {
+            Some(near) => self.with_remedy(format!("did you mean `{near}`?")),
+            None => self.with_remedy(format!("there are {}", names.into_iter().collect::<Vec<_>>().join(", "))),
+        }
+    }
+
     /// The same with a header of the answer.
     #[must_use]
     pub(crate) fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {

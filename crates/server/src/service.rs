@@ -25,6 +25,7 @@ use crate::app::{App, Parts};
 use crate::executor::{Executor, Means, PolicyNow};
 use crate::live::Hub;
 use crate::metrics::Metrics;
+use crate::routes::Readiness;
 use crate::settings::Settings;
 use crate::storage::{Storage, Threads};
 use crate::tls::Certificates;
@@ -101,6 +102,7 @@ impl Service {
             live,
             vault,
             metrics: Metrics::new(),
+            readiness: Readiness::default(),
             started_at: Timestamp::now(),
         });
         let (stop, stopped) = watch::channel(false);

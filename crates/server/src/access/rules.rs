@@ -9,7 +9,7 @@ use super::Role;
 /// Who is let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
-    /// Everybody, without a token: whether the service lives.
+    /// Everybody, without a token: whether the service lives and can work, for probes, which have none.
     Anybody,
     /// Whoever has at least this role.
     Role(Role),
@@ -62,7 +62,7 @@ pub(crate) static RULES: &[(Method, &str, Rule)] = &[
     (Method::GET, "/docs", VIEWER),
     (Method::GET, "/health", VIEWER),
     (Method::GET, "/health/live", ANYBODY),
-    (Method::GET, "/health/ready", VIEWER),
+    (Method::GET, "/health/ready", ANYBODY),
     (Method::GET, "/metrics", VIEWER),
     (Method::GET, "/openapi.json", VIEWER),
 ];

@@ -39,12 +39,9 @@ pub(crate) struct Checked {
 /// 422, with the name that was probably meant.
 pub(crate) fn database_named(name: &str) -> Result<&'static dyn Driver, Problem> {
     drivers::DRIVERS.iter().copied().find(|driver| driver.name() == name).ok_or_else(|| {
-        let names = || drivers::DRIVERS.iter().map(|driver| driver.name());
-        let remedy = match did_you_mean(&name.to_lowercase(), names()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
-        };
-        Problem::invalid("database_type", format!("there is no database type `{name}`")).with_remedy(remedy)
+        let names = drivers::DRIVERS.iter().map(|driver| driver.name());
+        Problem::invalid("database_type", format!("there is no database type `{name}`"))
+            .with_names(&name.to_lowercase(), names)
     })
 }
 

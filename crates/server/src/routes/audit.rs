@@ -94,9 +94,7 @@ struct AuditShown {
     responses((status = 200, description = "A page of it", body = Page<AuditShown>)))]
 async fn list(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Json<Page<AuditShown>>, Problem> {
     let limit = asked.limit.unwrap_or_default();
-    let before = asked.cursor.map(|cursor| cursor.held().parse::<i64>()).transpose();
-    let before =
-        before.map_err(|_| Problem::invalid("cursor", "it is none of this list").with_remedy("take `next`"))?;
+    let before = asked.cursor.map(|cursor| cursor.held().parse::<i64>()).transpose().map_err(|_| Cursor::refused())?;
     let filter = AuditFilter {
         actor: plain("actor", asked.actor)?,
         outcome: plain("outcome", asked.outcome)?,

@@ -158,12 +158,11 @@ pub(crate) async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<ExperimentShown>>, Problem> {
     let filter = filter(&query)?;
-    let after = query.cursor.as_ref().map(position).transpose()?;
+    let after = query.cursor.as_ref().map(Cursor::moment).transpose()?;
+    let after = after.map(|(created_at, id)| ExperimentCursor { created_at, id });
     let limit = query.limit;
     let found = app.storage.read(move |results| results.experiments(&filter, after, limit.and_one())).await?;
-    let page =
-        Page::cut(found, limit, |last| Cursor::of(format_args!("{} {}", last.created_at.as_microsecond(), last.id)));
-    let Page { items, next } = page;
+    let Page { items, next } = Page::cut(found, limit, |last| Cursor::behind(last.created_at, last.id));
     let items = items.into_iter().map(shown).collect::<Result<_, _>>()?;
     Ok(Json(Page { items, next }))
 }
@@ -443,18 +442,6 @@ fn filter(query: &ListQuery) -> Result<ExperimentFilter, Problem> {
         status: status.transpose()?,
         database_type: query.database_type.clone(),
         name: query.name.clone(),
-    })
-}
-
-/// What a cursor of a list holds.
-fn position(cursor: &Cursor) -> Result<ExperimentCursor, Problem> {
-    let parsed = cursor.held().split_once(' ').and_then(|(at, id)| {
-        let created_at = Timestamp::from_microsecond(at.parse().ok()?).ok()?;
-        Some(ExperimentCursor { created_at, id: id.parse().ok()? })
-    });
-    parsed.ok_or_else(|| {
-        Problem::invalid("cursor", "it is none of this list")
-            .with_remedy("take `next` of the page before, or leave it out")
     })
 }
 

@@ -24,6 +24,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 
+pub(crate) use health::Readiness;
+
 /// Every route with its documentation.
 pub(crate) fn all() -> OpenApiRouter<App> {
     OpenApiRouter::default()

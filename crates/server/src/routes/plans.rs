@@ -17,7 +17,7 @@ use crate::audit::Subject;
 use crate::config::Config;
 use crate::extract::{Json, Path, Query};
 use crate::idempotency::NewId;
-use crate::paging::{Cursor, Limit, Page};
+use crate::paging::{Cursor, Page, PageQuery};
 use crate::problem::Problem;
 
 /// Letters of a plan's name, which is a part of paths.
@@ -27,17 +27,17 @@ pub(super) fn register() -> OpenApiRouter<App> {
     OpenApiRouter::default().routes(routes!(list)).routes(routes!(show, put, delete)).routes(routes!(run))
 }
 
-/// A plan that is to be kept.
+/// A plan as it is written.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewPlan)]
-struct PlanRequest {
+pub(super) struct PlanRequest {
     /// The kind of data store.
     #[schema(example = "postgres")]
-    database_type: String,
+    pub(super) database_type: String,
     /// What it does.
     #[serde(default)]
-    config: Config,
+    pub(super) config: Config,
 }
 
 /// A plan.
@@ -61,27 +61,13 @@ struct PlanShown {
     config: Box<RawValue>,
 }
 
-/// Which plans a page has.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct ListQuery {
-    /// Plans of the page.
-    #[serde(default)]
-    #[param(required = false, value_type = u32, minimum = 1, maximum = 200, example = 50)]
-    limit: Limit,
-    /// `next` of the page before.
-    #[param(required = false, value_type = Option<String>, example = "bmlnaHRseQ")]
-    cursor: Option<Cursor>,
-}
-
 /// List plans.
-#[utoipa::path(get, path = "/api/v1/plans", tag = "plans", operation_id = "list_plans", params(ListQuery),
+#[utoipa::path(get, path = "/api/v1/plans", tag = "plans", operation_id = "list_plans", params(PageQuery),
     responses((status = 200, description = "A page, by name", body = Page<PlanShown>)))]
-async fn list(State(app): State<App>, Query(query): Query<ListQuery>) -> Result<Json<Page<PlanShown>>, Problem> {
+async fn list(State(app): State<App>, Query(query): Query<PageQuery>) -> Result<Json<Page<PlanShown>>, Problem> {
     let after = query.cursor.as_ref().map(|cursor| cursor.held().to_owned());
     if after.as_deref().is_some_and(|after| after.contains('\0')) {
-        return Err(Problem::invalid("cursor", "it is none of this list").with_remedy("take `next` of the page before"));
+        return Err(Cursor::refused());
     }
     let limit = query.limit;
     let found = app.storage.read(move |results| results.plans(after.as_deref(), limit.and_one())).await?;

@@ -18,7 +18,7 @@ use super::experiments::cancel_run;
 use crate::app::App;
 use crate::extract::{Json, Path, Query};
 use crate::live::{SampleBody, sample_body};
-use crate::paging::{Cursor, Limit, Page};
+use crate::paging::{Cursor, Limit, Page, PageQuery};
 use crate::problem::Problem;
 
 pub(super) fn register() -> OpenApiRouter<App> {
@@ -108,20 +108,6 @@ struct ListQuery {
     cursor: Option<Cursor>,
 }
 
-/// Which seconds of a run a page has.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct SamplesQuery {
-    /// Seconds of the page.
-    #[serde(default)]
-    #[param(required = false, value_type = u32, minimum = 1, maximum = 200, example = 50)]
-    limit: Limit,
-    /// `next` of the page before.
-    #[param(required = false, value_type = Option<String>, example = "NTA")]
-    cursor: Option<Cursor>,
-}
-
 /// List runs.
 ///
 /// Also those that were made from the command line into the same store.
@@ -133,12 +119,11 @@ async fn list(State(app): State<App>, Query(query): Query<ListQuery>) -> Result<
         driver: plain("driver", query.driver)?,
         name: plain("name", query.name)?,
     };
-    let after = query.cursor.as_ref().map(position).transpose()?;
+    let after = query.cursor.as_ref().map(Cursor::moment).transpose()?;
+    let after = after.map(|(started_at, id)| RunCursor { started_at, id });
     let limit = query.limit;
     let found = app.storage.read(move |results| results.runs_page(&filter, after, limit.and_one())).await?;
-    let page =
-        Page::cut(found, limit, |last| Cursor::of(format_args!("{} {}", last.started_at.as_microsecond(), last.id)));
-    Ok(Json(page.map(listed)))
+    Ok(Json(Page::cut(found, limit, |last| Cursor::behind(last.started_at, last.id)).map(listed)))
 }
 
 /// Show a run, whole.
@@ -164,17 +149,17 @@ async fn show(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Response, 
 
 /// List the seconds of a run.
 #[utoipa::path(get, path = "/api/v1/runs/{id}/samples", tag = "runs", operation_id = "list_samples",
-    params(("id" = Uuid, Path, description = "The run's id", example = "0197a7a0-5b7a-7e3e-9d4c-6f6d2f1c2b3b"), SamplesQuery),
+    params(("id" = Uuid, Path, description = "The run's id", example = "0197a7a0-5b7a-7e3e-9d4c-6f6d2f1c2b3b"), PageQuery),
     responses((status = 200, description = "A page, in order of time", body = Page<SampleBody>)))]
 async fn samples(
     State(app): State<App>,
     Path(id): Path<Uuid>,
-    Query(query): Query<SamplesQuery>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<SampleBody>>, Problem> {
     let behind: u64 = match &query.cursor {
         None => 0,
         Some(cursor) => {
-            cursor.held().parse().ok().filter(|behind| *behind < u64::from(u32::MAX)).ok_or_else(wrong_cursor)?
+            cursor.held().parse().ok().filter(|behind| *behind < u64::from(u32::MAX)).ok_or_else(Cursor::refused)?
         }
     };
     let limit = query.limit;
@@ -278,12 +263,7 @@ pub(super) async fn require(app: &App, id: Uuid) -> Result<(), Problem> {
 fn status(text: &str) -> Result<Status, Problem> {
     let all = [Status::Running, Status::Completed, Status::Interrupted, Status::Failed];
     all.into_iter().find(|status| status.name() == text).ok_or_else(|| {
-        let names = all.map(Status::name);
-        let problem = Problem::invalid("status", format!("there is no status `{text}`"));
-        match store::did_you_mean(text, names) {
-            Some(near) => problem.with_remedy(format!("did you mean `{near}`?")),
-            None => problem.with_remedy(format!("there are {}", names.join(", "))),
-        }
+        Problem::invalid("status", format!("there is no status `{text}`")).with_names(text, all.map(Status::name))
     })
 }
 
@@ -295,18 +275,6 @@ fn plain(field: &'static str, given: Option<String>) -> Result<Option<String>, P
         }
         given => Ok(given),
     }
-}
-
-fn position(cursor: &Cursor) -> Result<RunCursor, Problem> {
-    let parsed = cursor.held().split_once(' ').and_then(|(at, id)| {
-        let started_at = Timestamp::from_microsecond(at.parse().ok()?).ok()?;
-        Some(RunCursor { started_at, id: id.parse().ok()? })
-    });
-    parsed.ok_or_else(wrong_cursor)
-}
-
-fn wrong_cursor() -> Problem {
-    Problem::invalid("cursor", "it is none of this list").with_remedy("take `next` of the page before, or leave it out")
 }
 
 fn listed(run: RunSummary) -> RunListed {
@@ -325,20 +293,5 @@ fn listed(run: RunSummary) -> RunListed {
         failed: run.failed,
         valid: run.valid,
         seconds: run.seconds,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cursors_of_others_are_refused() {
-        for held in ["", "5", "x 0197a7a0-5b7a-7e3e-9d4c-6f6d2f1c2b3b", "9223372036854775807 x", "-1 y"] {
-            assert!(position(&Cursor::of(held)).is_err(), "{held}");
-        }
-        let run = RunCursor { started_at: Timestamp::UNIX_EPOCH, id: Uuid::nil() };
-        let held = format!("{} {}", run.started_at.as_microsecond(), run.id);
-        assert_eq!(position(&Cursor::of(held)).expect("ours"), run);
     }
 }

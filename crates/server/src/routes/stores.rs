@@ -2,7 +2,7 @@
 
 use drivers::DRIVERS;
 use serde::Serialize;
-use store::{Capability, Driver, did_you_mean};
+use store::{Capability, Driver};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -85,12 +85,10 @@ async fn list() -> Json<Page<StoreKind>> {
 async fn show(Path(name): Path<String>) -> Result<Json<StoreKind>, Problem> {
     let found = DRIVERS.iter().find(|driver| driver.name() == name);
     found.map(|driver| Json(described(*driver))).ok_or_else(|| {
-        let names = || DRIVERS.iter().map(|driver| driver.name());
-        let problem = Problem::not_found(format!("there is no kind of data store `{name}`")).with_field("name");
-        match did_you_mean(&name, names()) {
-            Some(near) => problem.with_remedy(format!("did you mean `{near}`?")),
-            None => problem.with_remedy(format!("there are {}", names().collect::<Vec<_>>().join(", "))),
-        }
+        let names = DRIVERS.iter().map(|driver| driver.name());
+        Problem::not_found(format!("there is no kind of data store `{name}`"))
+            .with_field("name")
+            .with_names(&name, names)
     })
 }
 

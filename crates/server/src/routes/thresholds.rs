@@ -13,9 +13,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::plans::PlanRequest;
 use super::{experiments, runs};
 use crate::app::App;
-use crate::config::{Config, in_fields};
+use crate::config::in_fields;
 use crate::extract::Json;
 use crate::problem::Problem;
 
@@ -45,19 +46,6 @@ struct Request {
     #[serde(default)]
     #[schema(example = "0197a7a0-5b7a-7e3e-9d4c-6f6d2f1c2b3b")]
     run: Option<Uuid>,
-}
-
-/// A plan that conditions are held against.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = ThresholdsPlan)]
-struct PlanRequest {
-    /// The kind of data store.
-    #[schema(example = "postgres")]
-    database_type: String,
-    /// What it does.
-    #[serde(default)]
-    config: Config,
 }
 
 /// What became of each condition.

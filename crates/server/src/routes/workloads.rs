@@ -1,7 +1,6 @@
 //! What can be asked of a data store, from the workloads themselves.
 
 use serde::Serialize;
-use store::did_you_mean;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -83,12 +82,8 @@ async fn list() -> Json<Page<Work>> {
 async fn show(Path(name): Path<String>) -> Result<Json<Work>, Problem> {
     let found = WORKLOADS.iter().find(|workload| workload.name() == name);
     found.map(|workload| Json(described(*workload))).ok_or_else(|| {
-        let names = || WORKLOADS.iter().map(|workload| workload.name());
-        let problem = Problem::not_found(format!("there is no workload `{name}`")).with_field("name");
-        match did_you_mean(&name, names()) {
-            Some(near) => problem.with_remedy(format!("did you mean `{near}`?")),
-            None => problem.with_remedy(format!("there are {}", names().collect::<Vec<_>>().join(", "))),
-        }
+        let names = WORKLOADS.iter().map(|workload| workload.name());
+        Problem::not_found(format!("there is no workload `{name}`")).with_field("name").with_names(&name, names)
     })
 }
 

@@ -97,7 +97,11 @@ fn without_a_token_it_is_open_and_from_the_first_on_it_is_not() {
     let token = made["token"].as_str().expect("it is shown once");
     assert!(token.len() >= 43 + "storelab_".len(), "{token}");
     lab.get("/api/v1/tokens").send().problem(401);
-    lab.get("/health/live").send().expect(200);
+    for (probe, status) in [("live", "alive"), ("ready", "ready")] {
+        let answer = lab.get(&format!("/health/{probe}")).send().expect(200).json();
+        assert_eq!(answer, json!({ "status": status }), "a probe has no token, and hears nothing else");
+    }
+    lab.get("/health").send().problem(401);
     let listed = lab.get("/api/v1/tokens").token(token).send().expect(200);
     assert!(!String::from_utf8_lossy(&listed.body).contains(token), "it is not shown again");
     let id = made["id"].as_str().expect("an id");

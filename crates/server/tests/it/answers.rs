@@ -103,7 +103,7 @@ fn health_says_whether_it_can_work() {
     assert_eq!((&health["status"], &health["is_writable"]), (&json!("ok"), &json!(true)));
     assert_eq!(health["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(lab.get("/health/live").send().expect(200).json(), json!({"status": "alive"}));
-    lab.get("/health/ready").send().expect(200);
+    assert_eq!(lab.get("/health/ready").send().expect(200).json(), json!({"status": "ready"}));
 }
 
 #[test]
