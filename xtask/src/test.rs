@@ -27,12 +27,14 @@ const MEASURING: &[&str] = &["experiment", "reactor", "runner", "storelab"];
 /// The package whose tests take as long as all others that do not measure.
 const LONG: &str = "testkit";
 
-/// The binary whose tests wait for servers to start, stop and die most of their time; those of them that measure see to it by
-/// themselves that they are alone.
+/// The binary whose tests wait for servers to start, stop and die most of their time.
 const WAITING: &str = "storelab::it";
 
-/// So many of its tests run at the same time, whatever the processors.
-const WAITING_THREADS: &str = "4";
+/// So many of them run at the same time, whatever the processors.
+const WAITING_THREADS: &str = "3";
+
+/// The module of those of them that measure: they run after the others, one at a time.
+const ALONE: &str = "alone::";
 
 /// Runs `cargo test` with the arguments; the whole workspace without any.
 #[expect(clippy::print_stdout, reason = "the total is its answer")]
@@ -71,20 +73,31 @@ fn workspace(root: &Path) -> Result<Totals> {
 /// Runs binaries one after another. What one prints is shown when it has ended, so that lanes do not mix.
 #[expect(clippy::print_stdout, reason = "it passes on what the tests print")]
 fn run_all(binaries: &[Binary], totals: &Mutex<Totals>) -> Result<()> {
-    for binary in binaries {
-        println!("     Running {binary}");
+    for (binary, (part, arguments)) in
+        binaries.iter().flat_map(|binary| parts(binary).iter().map(move |part| (binary, *part)))
+    {
+        println!("     Running {binary}{part}");
         let start = Instant::now();
         let mut said = Vec::new();
         let mut of_binary = Totals::default();
         let mut command = binary.command();
-        if binary.to_string() == WAITING {
-            command.env("RUST_TEST_THREADS", WAITING_THREADS);
-        }
-        watch(&mut command, &binary.to_string(), &mut of_binary, |line| said.push(line.to_owned()))?;
-        println!("\n{}\n       Ended {binary} after {} s", said.join("\n"), start.elapsed().as_secs());
+        watch(command.args(arguments), &binary.to_string(), &mut of_binary, |line| said.push(line.to_owned()))?;
+        println!("\n{}\n       Ended {binary}{part} after {} s", said.join("\n"), start.elapsed().as_secs());
         totals.lock().unwrap_or_else(PoisonError::into_inner).add(of_binary);
     }
     Ok(())
+}
+
+/// What a binary's tests are divided into, each with what the harness is told for it.
+fn parts(binary: &Binary) -> &'static [(&'static str, &'static [&'static str])] {
+    if binary.to_string() == WAITING {
+        &[
+            (", side by side", &["--test-threads", WAITING_THREADS, "--skip", ALONE]),
+            (", one by one", &["--test-threads", "1", ALONE]),
+        ]
+    } else {
+        &[("", &[])]
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "it passes on what the tests print")]

@@ -2,8 +2,8 @@
 
 mod action;
 mod agents;
+mod alone;
 mod cluster;
-mod comparison;
 mod configuration;
 mod crash;
 mod data;
@@ -12,8 +12,6 @@ mod exit_codes;
 mod failover;
 mod flamegraph;
 mod history;
-mod knee;
-mod known_answers;
 mod live;
 mod messages;
 mod output;
@@ -21,4 +19,3 @@ mod service;
 mod support;
 mod sysbench;
 mod thresholds;
-mod validity;

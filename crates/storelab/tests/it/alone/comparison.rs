@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::{Lab, text};
 
-const SCHEMA: &str = include_str!("../../../../docs/schema/comparison-1.schema.json");
+const SCHEMA: &str = include_str!("../../../../../docs/schema/comparison-1.schema.json");
 
 /// Seconds that a run must have for its figures to be judged.
 const JUDGED: &[&str] = &["--for", "5s", "--warm-up", "500ms", "--sessions", "8", "--workload", "ycsb:c", "--quiet"];
