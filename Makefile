@@ -17,6 +17,7 @@ WIRE_DRIVERS := drivers/mysql,drivers/postgres,drivers/redis,drivers/sqlite
 CACHE := $(or $(STORELAB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/storelab)
 CHROMIUM ?= chromium
 
+# Given on the command line where a program is built already.
 STORELAB := $(CARGO) run --quiet --package storelab --
 # The same without client libraries, for checks that need none of them.
 STORELAB_LIGHT ?= $(CARGO) run --quiet --package storelab --no-default-features --features $(WIRE_DRIVERS) --
@@ -101,15 +102,20 @@ bench-floors: compiler engines ## Measure drivers over a client library against 
 	$(CARGO) build --release --package storelab --package floors
 	$${CARGO_TARGET_DIR:-target}/release/floors --storelab $${CARGO_TARGET_DIR:-target}/release/storelab --docs docs/benchmarks.md
 
+.PHONY: bench-service
+bench-service: compiler ## Measure the service against its goals, ten minutes on a host without other work, and write the results.
+	$(CARGO) build --release --package storelab --package service
+	$${CARGO_TARGET_DIR:-target}/release/service --storelab $${CARGO_TARGET_DIR:-target}/release/storelab \
+	  $(if $(BENCH_ARGS),$(BENCH_ARGS),--json docs/benchmarks-service.json --docs docs/benchmarks.md)
+
 .PHONY: bench-instructions
 bench-instructions: compiler ## Count the instructions of an operation and compare them with the expected; ACCEPT=1 takes them over.
 	@if command -v valgrind >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends valgrind libc6-dbg || true; \
 	fi
-	$(CARGO) build --release --package instructions
 	$(CARGO) build --release --package storelab --no-default-features --features $(WIRE_DRIVERS)
-	$${CARGO_TARGET_DIR:-target}/release/instructions --storelab $${CARGO_TARGET_DIR:-target}/release/storelab $(if $(ACCEPT),--accept)
+	$(CARGO) run --quiet --package instructions -- --storelab $${CARGO_TARGET_DIR:-target}/release/storelab $(if $(ACCEPT),--accept)
 
 .PHONY: bench-history
 bench-history: compiler ## Find change points beside Apache Otava (from PyPI) on the same series, and write the table.
@@ -126,11 +132,14 @@ miri: ## Check the memory that is shared with the kernel under Miri, where a nig
 	  echo 'not checked under Miri; install it with: rustup toolchain install nightly --component miri,rust-src' >&2; \
 	else MIRIFLAGS='-Zmiri-permissive-provenance' $(CARGO) +nightly miri test -p reactor kernel::tests; fi
 
+# The service that is asked and looked at; built with the light drivers where none is given.
+PROGRAM ?=
+
 # Where the pages of a check lie, and its screenshots, for whoever wants to look at them.
 REPORTS := $(CACHE)/report-check/pages
 
 .PHONY: check-reports
-check-reports: compiler ## Open every kind of report in Chromium without a network: no error, no barrier, light, dark, narrow, print.
+check-reports: compiler ## Open every kind of report and the pages of a service in Chromium: no error, no barrier, nothing from elsewhere.
 	@missing=; for program in $(CHROMIUM) node npm; do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
 	if [ -n "$$missing" ]; then echo "skipped: reports in a browser; not installed:$$missing" >&2; exit 0; fi; set -e; \
 	rm -rf "$(REPORTS)"; mkdir -p "$(REPORTS)" "$(CACHE)/report-check"; cp tools/report-check/* "$(CACHE)/report-check"; \
@@ -138,7 +147,11 @@ check-reports: compiler ## Open every kind of report in Chromium without a netwo
 	RESULTS_REPORT_FOLDER="$(REPORTS)" $(CARGO) test --quiet -p results -p storelab --no-default-features --features $(WIRE_DRIVERS) --lib -- report::; \
 	STORELAB_HOME="$(REPORTS)/home" $(STORELAB_LIGHT) run memory: --rate 2000/s --arrivals poisson --warm-up 2s --for 8s --name "open load" \
 	  --quiet --report "$(REPORTS)/run.html" || [ $$? = 4 ]; \
-	node "$(CACHE)/report-check/check.mjs" --chromium "$$(command -v $(CHROMIUM))" --screenshots "$(REPORTS)/screenshots" "$(REPORTS)"/*.html
+	program="$(PROGRAM)"; if [ -z "$$program" ]; then \
+	  $(CARGO) build --quiet --package storelab --no-default-features --features $(WIRE_DRIVERS); \
+	  program="$${CARGO_TARGET_DIR:-target}/debug/storelab"; \
+	fi; \
+	node "$(CACHE)/report-check/check.mjs" --storelab "$$(realpath "$$program")" --chromium "$$(command -v $(CHROMIUM))" --screenshots "$(REPORTS)/screenshots" "$(REPORTS)"/*.html
 
 .PHONY: check-exports
 check-exports: compiler ## Read a run in every format with the tools that others have for it, and compare what they say.
@@ -161,9 +174,6 @@ check-deploy: ## Have everything in deploy/ read by whom it is for: systemd, had
 # Requests that the API is asked at least; 10000 for a release: `make check-api CASES=10000`.
 CASES ?= 1000
 SEED ?= 1
-# The program that is asked; built with the light drivers where none is given.
-PROGRAM ?=
-
 .PHONY: check-api
 check-api: compiler ## Ask a fresh service all that its OpenAPI document allows, and more, and judge the answers; CASES=10000 for long.
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { echo 'skipped: schemathesis; python3-venv is not installed' >&2; exit 0; }; \

@@ -35,9 +35,8 @@ const SESSIONS: usize = 8;
 /// The share of client time that everything beside the library may add.
 const GOAL: f64 = 1.25;
 
-/// Where the table goes.
-const BEGIN: &str = "<!-- floors: begin -->";
-const END: &str = "<!-- floors: end -->";
+/// The place of the table on its page.
+const PLACE: &str = "floors";
 
 /// Storelab beside bare loops over the same client libraries.
 #[derive(Debug, Parser)]
@@ -117,7 +116,7 @@ fn main() -> Result<()> {
     let table = table(&outcomes);
     say(&table);
     match &arguments.docs {
-        Some(path) => replace(path, &table),
+        Some(path) => figures::replace(path, PLACE, &table),
         None => Ok(()),
     }
 }
@@ -143,7 +142,8 @@ fn measure(floor: &Floor, server: &Server, arguments: &Arguments) -> Result<Outc
         }
     }
     let version = server.instance().version().to_owned();
-    let (bare, storelab) = (median(&mut bare), median(&mut storelab));
+    let median = |values: &[f64]| figures::median(values).context("at least one round");
+    let (bare, storelab) = (median(&bare)?, median(&storelab)?);
     Ok(Outcome { store: floor.engine, version, library: floor.library, bare, storelab })
 }
 
@@ -210,11 +210,6 @@ fn run_storelab(program: &Path, url: &str, operations: usize) -> Result<f64> {
     record["generator"]["cpu_us_per_operation"].as_f64().context("the processor time of the generator")
 }
 
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 fn table(outcomes: &[Outcome]) -> String {
     let mut lines = vec![
         "| store | a bare loop over | bare, µs | Storelab, µs | ratio | goal |".to_owned(),
@@ -229,15 +224,6 @@ fn row(outcome: &Outcome) -> String {
     let ratio = outcome.ratio();
     let met = if ratio <= GOAL { "met" } else { "missed" };
     format!("| {store} {version} | {library} | {bare:.1} | {storelab:.1} | {ratio:.2} | ≤ {GOAL}: {met} |")
-}
-
-/// Puts the table where the page has its place.
-fn replace(path: &Path, table: &str) -> Result<()> {
-    let page = std::fs::read_to_string(path)?;
-    let (before, rest) = page.split_once(BEGIN).with_context(|| format!("{} has no place for it", path.display()))?;
-    let (_, after) = rest.split_once(END).with_context(|| format!("{} has no end of it", path.display()))?;
-    std::fs::write(path, format!("{before}{BEGIN}\n{table}\n{END}{after}"))?;
-    Ok(())
 }
 
 fn say(line: &str) {

@@ -30,9 +30,8 @@ const REPEATS: u32 = 3;
 /// How many times faster we mean to be.
 const GOAL: f64 = 20.0;
 
-/// Where the table goes.
-const BEGIN: &str = "<!-- history: begin -->";
-const END: &str = "<!-- history: end -->";
+/// The place of the table on its page.
+const PLACE: &str = "history";
 
 /// Storelab's change points beside Apache Otava's.
 #[derive(Debug, Parser)]
@@ -129,11 +128,11 @@ fn compare(arguments: &Arguments) -> Result<()> {
         }
         version = theirs.1.version;
     }
-    let [theirs, ours] = whole.map(|mut seconds| median(&mut seconds));
-    let table = table(&mut outcomes, &version, theirs, ours);
+    let [theirs, ours] = whole.map(|seconds| median(&seconds));
+    let table = table(&outcomes, &version, theirs, ours);
     say(&table);
     match &arguments.docs {
-        Some(path) => replace(path, &table),
+        Some(path) => figures::replace(path, PLACE, &table),
         None => Ok(()),
     }
 }
@@ -226,19 +225,19 @@ fn finish(command: &mut Command) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+/// The middle of them; of none, no number.
+fn median(values: &[f64]) -> f64 {
+    figures::median(values).unwrap_or(f64::NAN)
 }
 
-fn table(outcomes: &mut [Outcome], version: &str, theirs: f64, ours: f64) -> String {
+fn table(outcomes: &[Outcome], version: &str, theirs: f64, ours: f64) -> String {
     let mut lines = vec![
         format!("| {VALUES} values | change points | Otava {version}, ms | Storelab, ms | times faster | goal |"),
         "|---|---:|---:|---:|---:|---|".to_owned(),
     ];
     for Outcome { name, change_points, otava, storelab } in outcomes {
-        let mut ratios: Vec<_> = otava.iter().zip(&*storelab).map(|(otava, storelab)| otava / storelab).collect();
-        let (otava, storelab, ratio) = (median(otava) * 1e3, median(storelab) * 1e3, median(&mut ratios));
+        let ratios: Vec<_> = otava.iter().zip(storelab).map(|(otava, storelab)| otava / storelab).collect();
+        let (otava, storelab, ratio) = (median(otava) * 1e3, median(storelab) * 1e3, median(&ratios));
         let met = if ratio >= GOAL { "met" } else { "**missed**" };
         lines.push(format!(
             "| {name} | {change_points}, the same | {otava:.1} | {storelab:.2} | {ratio:.0} | ≥ {GOAL}: {met} |"
@@ -251,15 +250,6 @@ fn table(outcomes: &mut [Outcome], version: &str, theirs: f64, ours: f64) -> Str
         theirs / ours
     ));
     lines.join("\n")
-}
-
-/// Puts the table where the page has its place.
-fn replace(path: &Path, table: &str) -> Result<()> {
-    let page = std::fs::read_to_string(path)?;
-    let (before, rest) = page.split_once(BEGIN).with_context(|| format!("{} has no place for it", path.display()))?;
-    let (_, after) = rest.split_once(END).with_context(|| format!("{} has no end of it", path.display()))?;
-    std::fs::write(path, format!("{before}{BEGIN}\n{table}\n{END}{after}"))?;
-    Ok(())
 }
 
 fn say(line: &str) {

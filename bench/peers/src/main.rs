@@ -185,8 +185,7 @@ fn publish(
     }
     if let Some(path) = &arguments.docs {
         let about = document::about(&machine, servers, &versions, plan.rounds, plan.seconds);
-        let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        write(path, &document::replaced(&text, &format!("{about}\n\n{table}"))?)?;
+        figures::replace(path, document::PLACE, &format!("\n{about}\n\n{table}"))?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use figures::median;
 use serde_json::{Value, json};
 
 use crate::case::{Bound, Case, Figure, Goal, Program};
@@ -196,12 +197,6 @@ impl Judged {
             "met": self.is_met(),
         })
     }
-}
-
-/// The middle of sorted figures.
-fn median(sorted: &[f64]) -> Option<f64> {
-    let (low, high) = (sorted.get(sorted.len().checked_sub(1)? / 2)?, sorted.get(sorted.len() / 2)?);
-    Some(f64::midpoint(*low, *high))
 }
 
 fn shown([median, min, max]: [f64; 3], text: impl Fn(f64) -> String) -> String {

@@ -27,10 +27,12 @@ const ORDER: &[&str] = &[
     "server",
     "storelab",
     "testkit",
+    "figures",
     "floors",
     "history",
     "instructions",
     "peers",
+    "service",
     "xtask",
 ];
 
@@ -83,7 +85,7 @@ const FENCES: &[Fence] = &[
     Fence {
         what: "errors without a type",
         names: &["anyhow"],
-        owners: &["floors", "history", "instructions", "peers", "storelab", "xtask"],
+        owners: &["figures", "floors", "history", "instructions", "peers", "service", "storelab", "xtask"],
     },
 ];
 
@@ -276,7 +278,7 @@ mod tests {
                 "runner",
                 "[dependencies]\nanyhow.workspace = true",
                 Some(
-                    "which only `floors` and `history` and `instructions` and `peers` and `storelab` and `xtask` may know",
+                    "which only `figures` and `floors` and `history` and `instructions` and `peers` and `service` and `storelab` and `xtask` may know",
                 ),
             ),
             (
