@@ -7,6 +7,8 @@ const element = (name, properties = {}, ...children) => {
   made.append(...children);
   return made;
 };
+// Words between backticks are code: all the markup that descriptions have.
+const prose = (text) => (text || "").split("`").map((part, place) => (place % 2 ? element("code", {}, part) : part));
 const byId = (id) => document.getElementById(id);
 
 const headers = () => {
@@ -50,7 +52,7 @@ const field = (label, input, note) => {
   input.id = `field-${field.count = (field.count || 0) + 1}`;
   const name = element("label", { htmlFor: input.id }, label);
   const parts = [name, input];
-  if (note) parts.push(element("span", { className: "note" }, note));
+  if (note) parts.push(element("span", { className: "note" }, ...prose(note)));
   return element("div", { className: "field" }, ...parts);
 };
 
@@ -112,7 +114,7 @@ const send = async (method, path, inputs, body, output) => {
 const answers = (spec, operation) => {
   const rows = Object.entries(operation.responses || {}).map(([status, answer]) => {
     const description = resolved(spec, answer).description || "";
-    return element("tr", {}, element("td", {}, status), element("td", {}, description));
+    return element("tr", {}, element("td", {}, status), element("td", {}, ...prose(description)));
   });
   const head = element("tr", {}, element("th", { scope: "col" }, "Status"), element("th", { scope: "col" }, "Meaning"));
   return element("div", { className: "wide" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)));
@@ -140,7 +142,7 @@ const fill = (spec, path, method, operation, inside) => {
     event.preventDefault();
     send(method, path, inputs, body, output);
   });
-  const about = operation.description ? [element("p", {}, operation.description)] : [];
+  const about = operation.description ? [element("p", {}, ...prose(operation.description))] : [];
   inside.append(...about, form, element("h3", {}, "Answers"), answers(spec, operation));
 };
 
@@ -150,7 +152,7 @@ const route = (spec, path, method, operation) => {
     {},
     element("span", { className: "method" }, method.toUpperCase()),
     element("span", { className: "path" }, path),
-    element("span", { className: "brief" }, operation.summary || ""),
+    element("span", { className: "brief" }, ...prose(operation.summary)),
     element("span", { className: "role" }, operation["x-storelab-role"] || ""),
   );
   const inside = element("div", { className: "inside" });
@@ -163,7 +165,7 @@ const route = (spec, path, method, operation) => {
 };
 
 const draw = (spec) => {
-  byId("about").textContent = spec.info.description;
+  byId("about").replaceChildren(...prose(spec.info.description));
   const groups = new Map((spec.tags || []).map((tag) => [tag.name, { tag, routes: [] }]));
   for (const [path, item] of Object.entries(spec.paths)) {
     for (const method of METHODS.filter((name) => item[name])) {
@@ -172,7 +174,7 @@ const draw = (spec) => {
     }
   }
   const sections = [...groups.values()].map(({ tag, routes }) =>
-    element("section", {}, element("h2", { id: `tag-${tag.name}` }, tag.name), element("p", { className: "note" }, tag.description), ...routes),
+    element("section", {}, element("h2", { id: `tag-${tag.name}` }, tag.name), element("p", { className: "note" }, ...prose(tag.description)), ...routes),
   );
   byId("routes").replaceChildren(...sections);
 };
