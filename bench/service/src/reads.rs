@@ -25,7 +25,7 @@ const STACK_BYTES: usize = 128 * 1024;
 /// Before anything counts.
 const WARM_UP: Duration = Duration::from_secs(2);
 
-/// Of ten reads so many are of an experiment; the others are a run, its seconds, and pages of experiments and runs.
+/// Of ten reads so many are of an experiment; the others are a run, ten of its seconds, and pages of experiments and runs.
 const EXPERIMENTS_OF_TEN: usize = 5;
 
 /// What is asked for, over and over.
@@ -77,7 +77,7 @@ impl Mix {
                 experiment(),
                 "/api/v1/runs".to_owned(),
                 experiment(),
-                run() + "/samples",
+                run() + "/samples?limit=10",
                 experiment(),
                 "/api/v1/experiments?status=pending&limit=20".to_owned(),
             ]);
