@@ -2,16 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use runner::{Io, Load, Outcome, PhaseOutcome, Sample};
+use runner::{Io, Load, Outcome, PhaseOutcome, Quarter, Sample};
 use store::{ErrorKind, Result, ServerInfo};
 
 use crate::beside::Beside;
 use crate::record::{
-    ErrorMessage, GeneratorRecord, HistogramRecord, Lateness, Metric, OperationRecord, PhaseRecord, Record,
-    SampleRecord, SampledOperation, ServerRecord,
+    ErrorMessage, GeneratorRecord, HistogramRecord, Lateness, Metric, OperationRecord, PhaseRecord, QuarterRecord,
+    Record, SampleRecord, SampledOperation, ServerRecord,
 };
 
 pub(crate) fn sample_record(sample: &Sample, names: &[&'static str], beside: &mut Beside) -> SampleRecord {
+    record_of(sample, names, beside.gauges())
+}
+
+pub(crate) fn quarter_record(quarter: &Quarter, names: &[&'static str]) -> QuarterRecord {
+    QuarterRecord { quarter: quarter.quarter, sample: record_of(&quarter.sample, names, BTreeMap::new()) }
+}
+
+/// What ended, with the generator's gauges beside those that are given.
+fn record_of(sample: &Sample, names: &[&'static str], mut gauges: BTreeMap<&'static str, f64>) -> SampleRecord {
     let operations = sample
         .phases
         .iter()
@@ -24,7 +33,6 @@ pub(crate) fn sample_record(sample: &Sample, names: &[&'static str], beside: &mu
             latency: cell.latency.clone(),
         })
         .collect();
-    let mut gauges = beside.gauges();
     gauges.insert("generator.backlog", sample.gauges.backlog as f64);
     gauges.insert("generator.in_flight", sample.gauges.in_flight as f64);
     gauges.insert("generator.connected", f64::from(sample.gauges.connected));

@@ -39,8 +39,8 @@ pub use prometheus::{Prometheus, PrometheusPlan};
 pub use record::{
     AccountingRecord, Artifact, CheckOutcome, CheckRecord, ErrorMessage, GeneratorRecord, HistogramRecord,
     HotFunctionRecord, Lateness, Metric, OperationRecord, PhaseRecord, ProfileRecord, PrometheusGauge,
-    PrometheusRecord, Provenance, Record, RecoveryRecord, SCHEMA, SampleRecord, SampledOperation, ServerRecord, Sink,
-    Status, TargetRecord, ThresholdRecord, ValidityCheck, Verdict, Verification, WorkloadRecord,
+    PrometheusRecord, Provenance, QuarterRecord, Record, RecoveryRecord, SCHEMA, SampleRecord, SampledOperation,
+    ServerRecord, Sink, Status, TargetRecord, ThresholdRecord, ValidityCheck, Verdict, Verification, WorkloadRecord,
 };
 pub use run::{Connected, DataPolicy, Event, Finished, Options, UNVERIFIED, connect, run, run_divided};
 pub use search::{Dimension, FindPlan, LoadRange, ScalabilityRecord, SearchPoint, SearchRecord, Share, Stage};

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use runner::{Accounting, Cell, Phase};
+use runner::{Accounting, Cell, Phase, Watch};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stats::{Histogram, Summary};
@@ -538,6 +538,15 @@ pub struct SampleRecord {
     pub gauges: BTreeMap<&'static str, f64>,
 }
 
+/// A quarter of one second of a run, of a second that somebody watches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuarterRecord {
+    /// Which one of its second, from 0.
+    pub quarter: u8,
+    /// What ended in it. Its gauges are the generator's own and the errors; the others are looked at once a second.
+    pub sample: SampleRecord,
+}
+
 /// One operation during one second.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SampledOperation {
@@ -604,6 +613,14 @@ pub trait Sink {
     /// # Errors
     /// Where it cannot be kept: the run is stopped and fails.
     fn sampled(&mut self, run: Uuid, sample: &SampleRecord) -> store::Result<()>;
+
+    /// Those who watch the run: while there are any, it is told in quarters of a second too.
+    fn watch(&self) -> Watch {
+        Watch::default()
+    }
+
+    /// A quarter of a second that is watched has ended. It is not kept: the second is, which is the sum of its quarters.
+    fn glimpsed(&mut self, _run: Uuid, _quarter: &QuarterRecord) {}
 
     /// A file belongs to the run, which has not ended yet. Who keeps no files drops it.
     ///

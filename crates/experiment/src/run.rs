@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use runner::{Load, RunSpec, Sample, Stop};
+use runner::{Ended, Load, RunSpec, Stop};
 use store::{Capability, Error, ErrorKind, Result, ServerInfo, Store};
 use tokio::runtime::LocalRuntime;
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use workload::Instance;
 use crate::beside::Beside;
 use crate::conditions::{Conditions, Placement};
 use crate::data::{self, Prepared};
-use crate::figures::{fill_figures, generator, histograms, sample_record, server_record};
+use crate::figures::{fill_figures, generator, histograms, quarter_record, sample_record, server_record};
 use crate::floor::harness_floor_us;
 use crate::parts::{self, Drive, Driven};
 use crate::plan::Collect;
@@ -372,10 +372,15 @@ fn measure_started(
     let mut kept = Ok(());
     let mut seconds = RunSeconds::new(spec.load.phases.len());
     let mut watch = Watch::new(&spec.thresholds, &spec.load.phases, names);
+    let watchers = sink.watch();
     let mut profiled = connected.profiles.start()?;
     beside.start();
     let began = Timestamp::now();
-    let Driven { outcome, parts } = connected.drive(record.id, &run_spec, &mut |seen| {
+    let Driven { outcome, parts } = connected.drive(record.id, &run_spec, &watchers, &mut |ended| {
+        let seen = match ended {
+            Ended::Quarter(quarter) => return sink.glimpsed(record.id, &quarter_record(quarter, names)),
+            Ended::Second(seen) => seen,
+        };
         seconds.take(seen);
         let sample = sample_record(seen, names, beside);
         watch.take(seen, &sample);
@@ -428,10 +433,16 @@ fn measure_started(
 
 impl Connected {
     /// Drives a load to its end, from here or from wherever its parts are.
-    fn drive(&self, run: Uuid, spec: &RunSpec, observe: &mut dyn FnMut(&Sample)) -> Result<Driven> {
+    fn drive(
+        &self,
+        run: Uuid,
+        spec: &RunSpec,
+        watchers: &runner::Watch,
+        observe: &mut dyn FnMut(Ended<'_>),
+    ) -> Result<Driven> {
         match &self.drive {
-            Some(drive) => drive.drive(run, spec, observe),
-            None => Ok(Driven { outcome: runner::run(spec, observe)?, parts: Vec::new() }),
+            Some(drive) => drive.drive(run, spec, &mut |sample| observe(Ended::Second(sample))),
+            None => Ok(Driven { outcome: runner::run_watched(spec, watchers, observe)?, parts: Vec::new() }),
         }
     }
 

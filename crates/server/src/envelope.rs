@@ -68,7 +68,8 @@ pub(crate) async fn wrap(State(app): State<App>, mut request: Request, next: Nex
     let status = response.status();
     traced.end(status);
     let route = route.as_deref().unwrap_or(NO_ROUTE);
-    app.metrics.answered(known_method(&method), route, status.as_str(), started.elapsed());
+    let trace = traced.trace();
+    app.metrics.answered(known_method(&method), route, status.as_str(), started.elapsed(), trace.as_deref());
     tracing::debug!(%method, path, status = status.as_u16(), request = id, "answered");
     response
 }

@@ -20,6 +20,7 @@ use runner::Stop;
 use uuid::Uuid;
 
 use crate::live::Hub;
+use crate::metrics::Runs;
 use crate::problem::chain;
 use crate::settings::{Caps, Environment};
 use crate::traces::Callers;
@@ -38,6 +39,8 @@ pub(crate) struct Means {
     pub(crate) environment: Environment,
     pub(crate) vault: Arc<Vault>,
     pub(crate) live: Arc<Hub>,
+    /// What is counted of runs that go on.
+    pub(crate) runs: Arc<Runs>,
     /// Where load may go now.
     pub(crate) policy: PolicyNow,
     /// Who asked for runs that wait, for their traces.

@@ -1,38 +1,27 @@
-//! What the service counts of itself, in the text format of Prometheus (version 0.0.4).
+//! What the service counts of itself and of the runs that go on, for Prometheus.
 //!
 //! A family is a line in [`FAMILIES`]; a series appears with its first value. How many there may be is limited, so that neither
-//! paths that somebody makes up nor runs that come and go grow the process or whoever scrapes it.
+//! paths that somebody makes up nor runs that come and go grow the process or whoever scrapes it. Exemplars lead from a duration
+//! to a trace; there are some only where traces are made, and in `OpenMetrics`.
+
+mod classes;
+mod page;
+mod runs;
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The media type of the page.
-pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+use classes::Classes;
+pub(crate) use page::Form;
+use page::{Family, Kind, Page, written};
+pub(crate) use runs::{RunSeries, Runs};
 
 /// Series of one family; 45 routes with the few statuses that each really answers are fewer.
 const SERIES_MAX: usize = 200;
 
 /// Upper bounds of the classes that durations are counted in, in seconds: from a point read's to what only a stalled client takes.
 const DURATION_SECONDS: [f64; 11] = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
-
-/// What the values of a family mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Only grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-}
-
-/// A family of series.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Family {
-    pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
-    pub(crate) help: &'static str,
-}
 
 const fn counter(name: &'static str, help: &'static str) -> Family {
     Family { name, kind: Kind::Counter, help }
@@ -43,7 +32,7 @@ const fn gauge(name: &'static str, help: &'static str) -> Family {
 }
 
 pub(crate) static BUILD: Family = gauge("storelab_build_info", "1, with the version of Storelab that runs.");
-pub(crate) static CONNECTIONS: Family = gauge("storelab_http_connections", "Connections that are open.");
+pub(crate) static CONNECTIONS: Family = gauge("storelab_http_open_connections", "Connections that are open.");
 pub(crate) static CONNECTIONS_TOTAL: Family =
     counter("storelab_http_connections_total", "Connections that were accepted.");
 pub(crate) static REQUESTS: Family =
@@ -62,7 +51,13 @@ pub(crate) static RUNS_WAITING: Family =
 pub(crate) static STARTED: Family =
     gauge("storelab_process_start_time_seconds", "When the service started, in seconds since the epoch.");
 
-/// Every family beside the durations of requests.
+static DURATION: Family = Family {
+    name: "storelab_http_request_duration_seconds",
+    kind: Kind::Histogram,
+    help: "How long requests took, from their heads to the heads of their answers.",
+};
+
+/// Every family beside the durations of requests and those of runs.
 static FAMILIES: &[&Family] = &[
     &BUILD,
     &CONNECTIONS,
@@ -81,23 +76,18 @@ static FAMILIES: &[&Family] = &[
 #[derive(Debug)]
 pub(crate) struct Metrics {
     families: Mutex<BTreeMap<&'static str, Series>>,
-    durations: Mutex<Durations>,
+    durations: Mutex<Classes>,
+    runs: Arc<Runs>,
 }
 
 /// Values by their labels as they are written: `method="GET",status="200"`.
 type Series = BTreeMap<String, f64>;
 
-#[derive(Debug, Default)]
-struct Durations {
-    counts: [u64; DURATION_SECONDS.len()],
-    count: u64,
-    sum_seconds: f64,
-}
-
 impl Metrics {
-    /// Nothing counted yet.
-    pub(crate) fn new() -> Self {
-        let metrics = Self { families: Mutex::default(), durations: Mutex::default() };
+    /// Nothing counted yet; the runs count for themselves.
+    pub(crate) fn new(runs: Arc<Runs>) -> Self {
+        let durations = Mutex::new(Classes::new(&DURATION_SECONDS));
+        let metrics = Self { families: Mutex::default(), durations, runs };
         metrics.set(&BUILD, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         metrics.set(&STARTED, &[], jiff::Timestamp::now().as_second() as f64);
         for family in [&CONNECTIONS, &CONNECTIONS_TOTAL, &DROPPED] {
@@ -116,47 +106,38 @@ impl Metrics {
         self.change(family, labels, |kept| *kept = value);
     }
 
-    /// Counts a request.
-    pub(crate) fn answered(&self, method: &str, route: &str, status: &str, took: Duration) {
+    /// Counts a request, with the trace that it is in where there is one.
+    pub(crate) fn answered(&self, method: &str, route: &str, status: &str, took: Duration, trace: Option<&str>) {
         self.add(&REQUESTS, &[("method", method), ("route", route), ("status", status)], 1.0);
         let seconds = took.as_secs_f64();
-        let mut durations = self.durations.lock().unwrap_or_else(PoisonError::into_inner);
-        durations.count += 1;
-        durations.sum_seconds += seconds;
-        for (bound, count) in DURATION_SECONDS.iter().zip(&mut durations.counts) {
-            *count += u64::from(seconds <= *bound);
+        let mut durations = self.durations();
+        durations.add(seconds, 1);
+        if let Some(trace) = trace {
+            durations.note(trace, seconds);
         }
     }
 
     /// The page that is scraped.
-    pub(crate) fn page(&self) -> String {
+    pub(crate) fn page(&self, form: Form) -> String {
         self.look_at_process();
-        let mut page = String::new();
+        let mut page = Page::new(form);
         let kept = self.families();
         for family in FAMILIES {
             let Some(series) = kept.get(family.name).filter(|series| !series.is_empty()) else { continue };
-            let kind = if family.kind == Kind::Counter { "counter" } else { "gauge" };
-            head(&mut page, family.name, kind, family.help);
+            page.family(family);
             for (labels, value) in series {
-                let labels = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
-                line(&mut page, format_args!("{}{labels} {value}", family.name));
+                page.series(family.name, labels, *value);
             }
         }
         drop(kept);
-        self.write_durations(&mut page);
-        page
+        page.family(&DURATION);
+        self.durations().write(&mut page, DURATION.name, "");
+        self.runs.write(&mut page);
+        page.end()
     }
 
-    fn write_durations(&self, page: &mut String) {
-        let name = "storelab_http_request_duration_seconds";
-        head(page, name, "histogram", "How long requests took, from their heads to the heads of their answers.");
-        let durations = self.durations.lock().unwrap_or_else(PoisonError::into_inner);
-        for (bound, count) in DURATION_SECONDS.iter().zip(&durations.counts) {
-            line(page, format_args!("{name}_bucket{{le=\"{bound}\"}} {count}"));
-        }
-        line(page, format_args!("{name}_bucket{{le=\"+Inf\"}} {}", durations.count));
-        line(page, format_args!("{name}_sum {}", durations.sum_seconds));
-        line(page, format_args!("{name}_count {}", durations.count));
+    fn durations(&self) -> MutexGuard<'_, Classes> {
+        self.durations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the kernel tells of this process; where it does not, there is no series.
@@ -207,30 +188,13 @@ impl Drop for Counted<'_> {
     }
 }
 
-fn head(page: &mut String, name: &str, kind: &str, help: &str) {
-    line(page, format_args!("# HELP {name} {help}"));
-    line(page, format_args!("# TYPE {name} {kind}"));
-}
-
-fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
-    page.write_fmt(text).expect("writing to text cannot fail");
-    page.push('\n');
-}
-
-/// Labels as they are written, their values escaped.
-fn written(labels: &[(&str, &str)]) -> String {
-    let escape = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    let written: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escape(value))).collect();
-    written.join(",")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn families_are_named_as_prometheus_wants_it() {
-        for family in FAMILIES {
+        for family in FAMILIES.iter().chain(&runs::FAMILIES).chain(&[&DURATION]) {
             let Family { name, kind, help } = family;
             assert!(name.starts_with("storelab_"), "{name}");
             assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
@@ -241,12 +205,12 @@ mod tests {
 
     #[test]
     fn series_are_written_escaped_and_limited() {
-        let metrics = Metrics::new();
-        metrics.answered("GET", "a\"b\\c\nd", "200", Duration::from_millis(3));
+        let metrics = Metrics::new(Arc::default());
+        metrics.answered("GET", "a\"b\\c\nd", "200", Duration::from_millis(3), Some("abc"));
         for number in 0..2 * SERIES_MAX {
-            metrics.answered("GET", &number.to_string(), "404", Duration::from_secs(9));
+            metrics.answered("GET", &number.to_string(), "404", Duration::from_secs(9), None);
         }
-        let page = metrics.page();
+        let page = metrics.page(Form::Text);
         assert!(
             page.contains(r#"storelab_http_requests_total{method="GET",route="a\"b\\c\nd",status="200"} 1"#),
             "{page}"
@@ -255,14 +219,21 @@ mod tests {
         assert!(page.contains("storelab_http_request_duration_seconds_bucket{le=\"+Inf\"} 401\n"), "{page}");
         assert!(page.contains("storelab_metrics_dropped_total 201\n"), "{page}");
         assert!(page.lines().count() < 500);
+        assert!(!page.contains("trace_id"), "{page}");
+        let open = metrics.page(Form::OpenMetrics);
+        assert!(
+            open.contains("duration_seconds_bucket{le=\"0.005\"} 1 # {trace_id=\"abc\"} 0.003 "),
+            "a duration leads to its trace: {open}"
+        );
+        assert!(open.ends_with("# EOF\n") && open.contains("# TYPE storelab_http_requests counter\n"), "{open}");
     }
 
     #[test]
     fn gauges_go_up_and_down() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(Arc::default());
         let counted = Counted::connection(&metrics);
-        assert!(metrics.page().contains("storelab_http_connections 1\n"));
+        assert!(metrics.page(Form::Text).contains("storelab_http_open_connections 1\n"));
         drop(counted);
-        assert!(metrics.page().contains("storelab_http_connections 0\n"));
+        assert!(metrics.page(Form::Text).contains("storelab_http_open_connections 0\n"));
     }
 }

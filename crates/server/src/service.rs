@@ -24,7 +24,7 @@ use crate::allowed::Allowed;
 use crate::app::{App, Parts};
 use crate::executor::{Executor, Means, PolicyNow};
 use crate::live::Hub;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Runs};
 use crate::routes::Readiness;
 use crate::settings::Settings;
 use crate::storage::{Storage, Threads};
@@ -81,12 +81,14 @@ impl Service {
         let (storage, threads) = Storage::start(location, results)?;
         let vault = Arc::new(Vault::open(&location.folder()?, &|name| settings.environment.get(name))?);
         let live = Arc::new(Hub::default());
+        let runs = Arc::new(Runs::default());
         let executor = Executor::start(Means {
             location: location.clone(),
             caps: settings.caps.clone(),
             environment: settings.environment.clone(),
             vault: Arc::clone(&vault),
             live: Arc::clone(&live),
+            runs: Arc::clone(&runs),
             policy: policy_of(&allowed),
             callers: Callers::default(),
         })
@@ -101,7 +103,7 @@ impl Service {
             executor: executor.clone(),
             live,
             vault,
-            metrics: Metrics::new(),
+            metrics: Metrics::new(runs),
             readiness: Readiness::default(),
             started_at: Timestamp::now(),
         });

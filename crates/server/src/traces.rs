@@ -40,6 +40,14 @@ impl RequestSpan {
     }
 }
 
+/// The trace that a `traceparent` names, where whoever wrote it keeps that (W3C Trace Context, section 3.2).
+pub(crate) fn trace_of(traceparent: &str) -> Option<&str> {
+    let mut fields = traceparent.split('-').skip(1);
+    let (trace, flags) = (fields.next()?, fields.nth(1)?);
+    let is_sampled = u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 1 == 1);
+    is_sampled.then_some(trace)
+}
+
 /// Which request asked for a run that has not begun: its `traceparent`. In memory alone: after a restart a run has a trace of its
 /// own.
 #[derive(Debug, Default)]

@@ -43,7 +43,9 @@ fn a_watched_second_is_the_sum_of_its_quarters_bit_for_bit() {
         assert!([0, 1, 2, 3].starts_with(&places), "{}: {places:?}", second.second);
         assert!(places.len() == 4 || place + 1 == seconds.len(), "{}: {places:?}", second.second);
         let mut sum = BTreeMap::new();
-        of_second.iter().for_each(|quarter| add(&mut sum, quarter));
+        for quarter in of_second {
+            add(&mut sum, quarter);
+        }
         assert_eq!(sum.into_iter().collect::<Vec<_>>(), second.phases);
         let latest = of_second.iter().map(|quarter| quarter.sample.gauges.lateness_ns_max).max();
         assert_eq!(latest, Some(second.gauges.lateness_ns_max));

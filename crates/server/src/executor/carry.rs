@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use experiment::{DataPolicy, Event, Options, Record, Status};
@@ -76,12 +77,15 @@ fn carry(means: &Means, running: &Running, caller: Option<&str>) -> (End, Option
         Err(error) => return (ended_by(running, &error.into()), None),
     };
     let run = running.job.run;
-    let mut teller = Teller::new(run, Rc::clone(&results), &means.live);
+    let trace = caller.and_then(traces::trace_of);
+    let mut teller = Teller::new(run, Rc::clone(&results), means, trace);
     let found = results.borrow_mut().experiment(running.job.experiment);
     let spec = found.map_err(Error::from).and_then(|found| spec_of(means, found));
     let finished = spec.and_then(|spec| {
+        teller.expect(&spec.load);
         let options = Options { run: Some(run), data: DataPolicy::Clean, report: &|_| None, accepts_invalid: false };
-        let mut sink = FencedSink { kept: Rc::clone(&results), job: &running.job };
+        let channel = Arc::clone(&teller.channel);
+        let mut sink = FencedSink { kept: Rc::clone(&results), job: &running.job, channel };
         experiment::run(spec, options, &mut sink, &running.stop, &mut |event: Event<'_>| teller.tell(&event))
     });
     let end = match finished {

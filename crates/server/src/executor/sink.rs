@@ -2,12 +2,16 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use experiment::{Artifact, HistogramRecord, Record, SampleRecord, Sink};
+use experiment::{Artifact, HistogramRecord, QuarterRecord, Record, SampleRecord, Sink};
 use results::Results;
 use results::service::Job;
+use runner::Watch;
 use store::{Error, Result};
 use uuid::Uuid;
+
+use crate::live::Channel;
 
 /// The store of one run, for its sink and for what it tells: both on the run's own thread.
 pub(super) type Kept = Rc<RefCell<Results>>;
@@ -16,6 +20,8 @@ pub(super) type Kept = Rc<RefCell<Results>>;
 pub(super) struct FencedSink<'a> {
     pub(super) kept: Kept,
     pub(super) job: &'a Job,
+    /// Where quarters of its seconds go, which are not kept.
+    pub(super) channel: Arc<Channel>,
 }
 
 impl Sink for FencedSink<'_> {
@@ -30,6 +36,14 @@ impl Sink for FencedSink<'_> {
 
     fn sampled(&mut self, run: Uuid, sample: &SampleRecord) -> Result<()> {
         self.kept.borrow_mut().sampled(run, sample)
+    }
+
+    fn watch(&self) -> Watch {
+        self.channel.watch()
+    }
+
+    fn glimpsed(&mut self, _: Uuid, quarter: &QuarterRecord) {
+        self.channel.glimpse(quarter);
     }
 
     fn attached(&mut self, run: Uuid, artifact: &Artifact) -> Result<()> {

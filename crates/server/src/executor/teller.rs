@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use experiment::{Event, Record, SampleRecord};
+use runner::Load;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::Means;
 use super::sink::Kept;
 use crate::live::{Channel, Hub, Kind, Message, sample_body};
+use crate::metrics::{RunSeries, Runs};
 use crate::shapes::Gathered;
 
 /// How often the progress of loading is told: as often as anything else.
@@ -23,32 +26,48 @@ pub(super) struct Teller {
     run: Uuid,
     kept: Kept,
     live: Arc<Hub>,
-    channel: Arc<Channel>,
+    pub(super) channel: Arc<Channel>,
     number: u64,
     messages: u64,
     /// Name of each phase, and whether it counts.
     phases: Vec<(String, bool)>,
     phase: Option<u16>,
     loading_told: Option<Instant>,
+    /// The load of the run, once it is known.
+    load: Option<Load>,
+    runs: Arc<Runs>,
+    /// The trace in which somebody asked for the run.
+    trace: Option<String>,
+    /// What Prometheus sees of it, from its start on.
+    series: Option<RunSeries>,
     /// What is needed of its seconds.
     pub(super) gathered: Gathered,
 }
 
 impl Teller {
     /// Opens the channel of a run.
-    pub(super) fn new(run: Uuid, kept: Kept, live: &Arc<Hub>) -> Self {
+    pub(super) fn new(run: Uuid, kept: Kept, means: &Means, trace: Option<&str>) -> Self {
         Self {
             run,
             kept,
-            live: Arc::clone(live),
-            channel: live.open(run),
+            live: Arc::clone(&means.live),
+            channel: means.live.open(run),
             number: 0,
             messages: 0,
             phases: Vec::new(),
             phase: None,
             loading_told: None,
+            load: None,
+            runs: Arc::clone(&means.runs),
+            trace: trace.map(str::to_owned),
+            series: None,
             gathered: Gathered::default(),
         }
+    }
+
+    /// Says what the load of the run is to be, where that is not searched for.
+    pub(super) fn expect(&mut self, load: &Load) {
+        self.load = Some(load.clone());
     }
 
     /// Tells what happens.
@@ -62,6 +81,7 @@ impl Teller {
             Event::Searched(point, _) => self.event(&json!({ "event": "searched", "point": point })),
             Event::Found(search, load) => {
                 self.phases = load.phases.iter().map(|phase| (phase.name.clone(), phase.recorded)).collect();
+                self.expect(load);
                 self.event(&json!({ "event": "found", "search": search }));
             }
             Event::Sampled(sample) => self.sampled(sample),
@@ -82,6 +102,11 @@ impl Teller {
 
     fn started(&mut self, record: &Record) {
         self.phases = record.phases.iter().map(|phase| (phase.name.clone(), phase.recorded)).collect();
+        // A server that cannot do all that is asked for has fewer phases than were planned, each at another time.
+        self.load = self.load.take().filter(|load| load.phases.len() == self.phases.len());
+        let (workload, variant) = (&record.workload.name, record.workload.variant.as_deref());
+        let trace = self.trace.as_deref();
+        self.series = Some(self.runs.begin(self.run, workload, variant, &record.target.driver, trace));
         let phases: Vec<_> =
             self.phases.iter().map(|(name, recorded)| json!({ "name": name, "recorded": recorded })).collect();
         self.message(
@@ -112,6 +137,9 @@ impl Teller {
         let phases = &self.phases;
         let is_recorded = |phase: u16| phases.get(usize::from(phase)).is_none_or(|(_, recorded)| *recorded);
         self.gathered.add(sample, is_recorded);
+        if let Some(series) = &self.series {
+            series.sampled(sample, self.load.as_ref());
+        }
         let newest = sample.operations.iter().filter(|one| one.succeeded + one.failed > 0).map(|one| one.phase).max();
         if let Some(phase) = newest.filter(|phase| self.phase.is_none_or(|before| before < *phase)) {
             self.phase = Some(phase);

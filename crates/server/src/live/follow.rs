@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use experiment::Status;
 use results::service::{ExperimentStatus, Told};
+use runner::Watcher;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::message::{Kind, Message, ended_body, sample_body};
-use super::{Behind, Channel};
+use super::{Behind, Channel, Place};
 use crate::app::App;
 use crate::problem::Problem;
 
@@ -20,14 +22,27 @@ const STORED_MESSAGES: usize = 200;
 /// How often a run of another process, or one that waits for its turn, is looked at: as often as it has something to say.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often a viewer is told what a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub(crate) enum Every {
+    /// Once a second.
+    #[default]
+    #[serde(rename = "1s")]
+    Second,
+    /// Each quarter of a second too.
+    #[serde(rename = "250ms")]
+    Quarter,
+}
+
 /// A viewer: where it has come to, and what it has been handed and not yet taken.
 pub(crate) struct Follower {
     app: App,
     run: Uuid,
-    after: u64,
+    every: Every,
+    place: Place,
     taken: VecDeque<Arc<Message>>,
-    /// The channel that it takes from, once it has caught up with it.
-    channel: Option<Arc<Channel>>,
+    /// The channel that it takes from, once it has caught up with it, and that quarters are wanted of it.
+    channel: Option<(Arc<Channel>, Option<Watcher>)>,
     is_done: bool,
 }
 
@@ -35,7 +50,7 @@ pub(crate) struct Follower {
 ///
 /// # Errors
 /// 404 where there is no such run, neither kept nor in the queue.
-pub(crate) async fn follow(app: App, run: Uuid, after: u64) -> Result<Follower, Problem> {
+pub(crate) async fn follow(app: App, run: Uuid, after: u64, every: Every) -> Result<Follower, Problem> {
     let is_known = app
         .storage
         .read(move |results| Ok(results.queue_entry(run)?.is_some() || results.status_of(run)?.is_some()))
@@ -43,7 +58,9 @@ pub(crate) async fn follow(app: App, run: Uuid, after: u64) -> Result<Follower, 
     if !is_known {
         return Err(Problem::not_found(format!("there is no run `{run}`")).with_remedy("GET /api/v1/runs lists runs"));
     }
-    Ok(Follower { app, run, after, taken: VecDeque::new(), channel: None, is_done: false })
+    let place = Place { after, quarters: (every == Every::Quarter).then_some(0) };
+    let taken = VecDeque::new();
+    Ok(Follower { app, run, every, place, taken, channel: None, is_done: false })
 }
 
 impl Follower {
@@ -51,7 +68,7 @@ impl Follower {
     pub(crate) async fn next(&mut self) -> Option<Arc<Message>> {
         loop {
             if let Some(message) = self.taken.pop_front() {
-                self.after = message.number();
+                self.place.after = message.number();
                 self.is_done = message.kind() == Kind::Ended;
                 return Some(message);
             }
@@ -67,17 +84,17 @@ impl Follower {
 
     /// Looks for more, waiting where there is none yet. Returns a message that is the last one and not numbered.
     async fn look(&mut self) -> Option<Arc<Message>> {
-        let Some(channel) = self.channel.clone() else { return self.catch_up().await };
-        let mut news = channel.listen();
-        match channel.behind(self.after) {
-            Behind::Messages(messages) => self.taken.extend(messages),
+        let Some((channel, _)) = &self.channel else { return self.catch_up().await };
+        let mut listener = channel.listen(self.every == Every::Quarter);
+        match channel.behind(self.place) {
+            Behind::Messages(messages, quarters) => {
+                self.taken.extend(messages);
+                self.place.quarters = quarters;
+            }
             // What was told last may be in the store alone.
             Behind::Over => self.channel = None,
             Behind::Forgotten => return Some(self.dropped()),
-            Behind::Nothing => {
-                // The sender lives in the channel that is held here.
-                let _ = news.changed().await;
-            }
+            Behind::Nothing => listener.heard().await,
         }
         None
     }
@@ -87,12 +104,13 @@ impl Follower {
         // The channel first: what is told between the two looks is in it.
         let channel = self.app.live.channel(self.run);
         if let Some(channel) = channel
-            && channel.behind(self.after) != Behind::Forgotten
+            && channel.behind(self.place) != Behind::Forgotten
         {
-            self.channel = Some(channel);
+            let watcher = (self.every == Every::Quarter).then(|| channel.join());
+            self.channel = Some((channel, watcher));
             return None;
         }
-        let (run, after) = (self.run, self.after);
+        let (run, after) = (self.run, self.place.after);
         let stored = self.app.storage.read(move |results| stored(results, run, after)).await;
         match stored {
             Err(problem) => return Some(self.failed(&problem)),
@@ -105,11 +123,11 @@ impl Follower {
 
     fn dropped(&self) -> Arc<Message> {
         let reason = "messages were not read as quickly as they came; go on behind the last one with `after`";
-        Arc::new(Message::new(self.run, self.after, Kind::Dropped, &json!({ "reason": reason })))
+        Arc::new(Message::new(self.run, self.place.after, Kind::Dropped, &json!({ "reason": reason })))
     }
 
     fn failed(&self, problem: &Problem) -> Arc<Message> {
-        Arc::new(Message::new(self.run, self.after, Kind::Dropped, &json!({ "reason": problem.reason() })))
+        Arc::new(Message::new(self.run, self.place.after, Kind::Dropped, &json!({ "reason": problem.reason() })))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use axum::body::Bytes;
 use axum::extract::ws::Utf8Bytes;
-use experiment::{Record, SampleRecord};
+use experiment::{QuarterRecord, Record, SampleRecord};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::schema::{Schema, SchemaType, Type};
@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     Phase,
     /// A second has ended.
     Sample,
+    /// A quarter of a second has ended, for viewers who want that. It is not numbered, and not kept.
+    Quarter,
     /// Something around the load: a server starts, data are loaded, a search has tried a load.
     Event,
     /// Something to know that does not stop the run.
@@ -32,10 +34,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Started,
         Self::Phase,
         Self::Sample,
+        Self::Quarter,
         Self::Event,
         Self::Warning,
         Self::Threshold,
@@ -49,12 +52,18 @@ impl Kind {
             Self::Started => "started",
             Self::Phase => "phase",
             Self::Sample => "sample",
+            Self::Quarter => "quarter",
             Self::Event => "event",
             Self::Warning => "warning",
             Self::Threshold => "threshold",
             Self::Ended => "ended",
             Self::Dropped => "dropped",
         }
+    }
+
+    /// Whether messages of the kind have numbers of their own, behind which a viewer can go on.
+    const fn is_numbered(self) -> bool {
+        !matches!(self, Self::Quarter | Self::Dropped)
     }
 
     /// The kind of a name that was kept; what a later version kept is an event here.
@@ -73,7 +82,7 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// A numbered message of a run. Its body is an object.
+    /// A message of a run, with its number, or that of the last one before it where its kind has none. Its body is an object.
     pub(crate) fn new(run: Uuid, number: u64, kind: Kind, body: &impl Serialize) -> Self {
         let body = serde_json::to_value(body).unwrap_or_default();
         let mut object = Map::new();
@@ -85,13 +94,13 @@ impl Message {
         }
         let json = Value::Object(object).to_string();
         // JSON has no line breaks of its own, so it is one line of data.
-        let id = if kind == Kind::Dropped { String::new() } else { format!("id: {number}\n") };
+        let id = if kind.is_numbered() { format!("id: {number}\n") } else { String::new() };
         let head = format!("{id}event: {}\ndata: ", kind.name());
         let json_at = head.len()..head.len() + json.len();
         Self { number, kind, event: Bytes::from(format!("{head}{json}\n\n")), json: json_at }
     }
 
-    /// Its number; the first is 1.
+    /// Its number, or that of the last one before it; the first is 1.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
@@ -137,6 +146,18 @@ fn gauges_schema() -> Schema {
         "Everything else, by name: `server.cpu_percent`, `generator.backlog` …",
         json!({ "server.cpu_percent": 35.5 }),
     )
+}
+
+/// A quarter of a second as clients see it: as a second, and which one it is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct QuarterBody {
+    /// Which one of its second, from 0.
+    quarter: u8,
+    /// How long it is.
+    seconds: f64,
+    /// What ended in it.
+    #[serde(flatten)]
+    sample: SampleBody,
 }
 
 /// One operation during one second.
@@ -202,6 +223,11 @@ pub(crate) fn sample_body(sample: &SampleRecord) -> SampleBody {
         operations: operations.collect(),
         gauges: sample.gauges.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect(),
     }
+}
+
+/// A quarter of a second as clients see it.
+pub(crate) fn quarter_body(quarter: &QuarterRecord) -> QuarterBody {
+    QuarterBody { quarter: quarter.quarter, seconds: 0.25, sample: sample_body(&quarter.sample) }
 }
 
 /// The body of the last message of a run.

@@ -10,13 +10,14 @@ use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
+use serde::de::IntoDeserializer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::extract::{Path, Query};
-use crate::live::{Follower, Kind, follow};
+use crate::live::{Every, Follower, Kind, follow};
 use crate::problem::Problem;
 
 /// After which time without a message one is sent that says nothing, so that nobody in between takes the viewer for gone.
@@ -49,6 +50,19 @@ struct LiveQuery {
     /// The number of the last message that is known; all from the first one where it is not given.
     #[param(required = false, example = 0)]
     after: Option<u64>,
+    /// How often figures come: `1s`, or `250ms` for the quarters of each second too.
+    #[param(required = false, example = "250ms")]
+    every: Option<String>,
+}
+
+/// How often a viewer wants to be told.
+fn every(given: Option<&str>) -> Result<Every, Problem> {
+    let Some(text) = given else { return Ok(Every::default()) };
+    let read: Result<Every, serde::de::value::Error> = Every::deserialize(text.into_deserializer());
+    read.map_err(|_| {
+        Problem::invalid("every", format!("figures do not come every `{text}`"))
+            .with_remedy("ask for `1s`, or for `250ms`")
+    })
 }
 
 /// Follow a run.
@@ -57,6 +71,10 @@ struct LiveQuery {
 /// with the verdict. Each is an object with `number`, `kind` and `run_id`. As a stream of events (`text/event-stream`), or over a
 /// WebSocket where the request asks for that. Whoever comes back with `Last-Event-ID` or `after` goes on behind that message
 /// without a gap. A viewer that does not keep up gets `dropped` with the reason, and the stream ends.
+///
+/// With `every=250ms` a `quarter` comes for each quarter of a second besides: `second`, `quarter` (0 to 3), `seconds` (0.25) and what
+/// ended in it, as in a `sample`. It is told live only: it has the `number` of the message before it and no `id` in a stream of
+/// events, and is not told again to whoever comes back. What ended in a second is what ended in its quarters.
 #[utoipa::path(get, path = "/api/v1/runs/{id}/live", tag = "runs", operation_id = "follow_run",
     params(("id" = Uuid, Path, description = "The run's id", example = "0197a7a0-5b7a-7e3e-9d4c-6f6d2f1c2b3b"), LiveQuery,
         ("Last-Event-ID" = Option<String>, Header, description = "The number of the last message that is known", example = "0")),
@@ -77,7 +95,7 @@ async fn live(
     // No run has so many, and the store counts no further.
     let after = after.min(NUMBER_MAX);
     let wants_upgrade = headers.contains_key(header::UPGRADE);
-    let follower = follow(app, id, after).await?;
+    let follower = follow(app, id, after, every(query.every.as_deref())?).await?;
     match upgrade {
         Ok(upgrade) => Ok(upgrade
             .max_message_size(INCOMING_BYTES_MAX)

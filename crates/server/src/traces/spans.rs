@@ -49,6 +49,13 @@ impl RequestSpan {
         carrier.remove(TRACEPARENT)
     }
 
+    /// The trace that it is in, where that is kept.
+    pub(crate) fn trace(&self) -> Option<String> {
+        let span = self.0.span();
+        let context = span.span_context();
+        (context.is_valid() && context.is_sampled()).then(|| context.trace_id().to_string())
+    }
+
     /// Ends it with what was answered.
     pub(crate) fn end(&self, status: StatusCode) {
         let span = self.0.span();

@@ -16,7 +16,7 @@ use prost::Message;
 use runner::Stop;
 use uuid::Uuid;
 
-use super::{Collector, RequestSpan, run};
+use super::{Collector, RequestSpan, run, trace_of};
 
 /// No test waits longer for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -119,8 +119,12 @@ fn a_collector_gets_requests_with_their_runs_and_phases_below_them() {
     };
     let request = begin(TRACE, true);
     let below = request.traceparent().expect("it is traced");
+    assert_eq!((request.trace().as_deref(), trace_of(&below)), (Some(TRACE), Some(TRACE)));
     request.end(StatusCode::ACCEPTED);
-    begin(UNSAMPLED, false).end(StatusCode::OK);
+    let unsampled = begin(UNSAMPLED, false);
+    // Nobody could look at a trace that is not kept.
+    assert_eq!((unsampled.trace(), unsampled.traceparent().as_deref().and_then(trace_of)), (None, None));
+    unsampled.end(StatusCode::OK);
     let record = a_record();
     run(&record, Some(&below));
     sending.end();

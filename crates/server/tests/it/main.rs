@@ -6,6 +6,7 @@ mod experiments;
 mod hostile;
 mod hostile_targets;
 mod live;
+mod metrics;
 mod openapi;
 mod requests;
 mod stopping;
