@@ -31,8 +31,8 @@ pub use history::{
     HistoryPoint,
 };
 pub use parts::{
-    Drive, Driven, Merger, PartRecord, PartState, decode_outcome, decode_sample, divide, encode_outcome, encode_sample,
-    outcome_of_samples, part_plan, part_spec, run_part,
+    Drive, Driven, Merger, PartRecord, PartState, Seen, decode_outcome, decode_sample, divide, encode_outcome,
+    encode_sample, outcome_of_samples, part_plan, part_spec, run_part,
 };
 pub use plan::{Collect, IoPlan, LoadPlan, PhasePlan, Plan, Spacing, WorkloadPlan};
 pub use prometheus::{Prometheus, PrometheusPlan};

@@ -12,7 +12,7 @@ mod wire;
 
 use std::num::NonZeroU32;
 
-use runner::{Outcome, Part, RunSpec, Sample};
+use runner::{Outcome, Part, Quarter, RunSpec, Sample};
 use serde::{Deserialize, Serialize};
 use store::{Capability, Error, Result};
 use uuid::Uuid;
@@ -39,7 +39,23 @@ pub trait Drive {
     ///
     /// # Errors
     /// What keeps the load from being driven at all. A part that is lost on the way is no error but told in its record.
-    fn drive(&self, run: Uuid, spec: &RunSpec, observe: &mut dyn FnMut(&Sample)) -> Result<Driven>;
+    fn drive(&self, run: Uuid, spec: &RunSpec, observe: &mut dyn FnMut(Seen<'_>)) -> Result<Driven>;
+}
+
+/// What is seen of a load that others drive.
+#[derive(Debug)]
+pub enum Seen<'a> {
+    /// It has not begun: of so many parts, so many have their sessions connected.
+    Waiting {
+        /// Parts that can start.
+        ready: u32,
+        /// All parts.
+        of: u32,
+    },
+    /// A second of all parts together has ended.
+    Second(&'a Sample),
+    /// A quarter of a second that is watched has ended, of a load that one process drives.
+    Quarter(&'a Quarter),
 }
 
 /// What came of a load that was driven.

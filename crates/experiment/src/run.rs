@@ -16,7 +16,7 @@ use crate::conditions::{Conditions, Placement};
 use crate::data::{self, Prepared};
 use crate::figures::{fill_figures, generator, histograms, quarter_record, sample_record, server_record};
 use crate::floor::harness_floor_us;
-use crate::parts::{self, Drive, Driven};
+use crate::parts::{self, Drive, Driven, Seen};
 use crate::plan::Collect;
 use crate::profiles::Profiles;
 use crate::record::{
@@ -52,6 +52,8 @@ pub enum Event<'a> {
     Reusing,
     /// The load starts.
     Started(&'a Record),
+    /// Agents are waited for that are to drive the load: so many are ready, of so many.
+    Waiting(u32, u32),
     /// A load was tried, in a search for the greatest that keeps a condition.
     Searched(&'a SearchPoint, Dimension),
     /// The search is over, and this is the load of the run that follows.
@@ -376,10 +378,11 @@ fn measure_started(
     let mut profiled = connected.profiles.start()?;
     beside.start();
     let began = Timestamp::now();
-    let Driven { outcome, parts } = connected.drive(record.id, &run_spec, &watchers, &mut |ended| {
-        let seen = match ended {
-            Ended::Quarter(quarter) => return sink.glimpsed(record.id, &quarter_record(quarter, names)),
-            Ended::Second(seen) => seen,
+    let Driven { outcome, parts } = connected.drive(record.id, &run_spec, &watchers, &mut |seen| {
+        let seen = match seen {
+            Seen::Waiting { ready, of } => return tell(Event::Waiting(ready, of)),
+            Seen::Quarter(quarter) => return sink.glimpsed(record.id, &quarter_record(quarter, names)),
+            Seen::Second(seen) => seen,
         };
         seconds.take(seen);
         let sample = sample_record(seen, names, beside);
@@ -438,12 +441,16 @@ impl Connected {
         run: Uuid,
         spec: &RunSpec,
         watchers: &runner::Watch,
-        observe: &mut dyn FnMut(Ended<'_>),
+        observe: &mut dyn FnMut(Seen<'_>),
     ) -> Result<Driven> {
-        match &self.drive {
-            Some(drive) => drive.drive(run, spec, &mut |sample| observe(Ended::Second(sample))),
-            None => Ok(Driven { outcome: runner::run_watched(spec, watchers, observe)?, parts: Vec::new() }),
+        if let Some(drive) = &self.drive {
+            return drive.drive(run, spec, observe);
         }
+        let outcome = runner::run_watched(spec, watchers, &mut |ended| match ended {
+            Ended::Second(sample) => observe(Seen::Second(sample)),
+            Ended::Quarter(quarter) => observe(Seen::Quarter(quarter)),
+        })?;
+        Ok(Driven { outcome, parts: Vec::new() })
     }
 
     /// A run of that load on it.

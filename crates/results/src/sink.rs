@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::database::{Durability, Transaction};
 use crate::keeper::Keeper;
 use crate::kept::{self, End, Second};
+use crate::service::{Beat, Job, hear};
 use crate::{Error, Result, Results, rows};
 
 /// Runs that this process has started, with their keys.
@@ -18,7 +19,8 @@ pub(crate) type Active = HashMap<Uuid, i64>;
 
 impl Sink for Results {
     fn started(&mut self, record: &Record) -> store::Result<()> {
-        Ok(self.insert_run(record)?)
+        self.insert_run(record, None)?;
+        Ok(())
     }
 
     fn sampled(&mut self, run: Uuid, sample: &SampleRecord) -> store::Result<()> {
@@ -35,21 +37,40 @@ impl Sink for Results {
 }
 
 impl Results {
-    fn insert_run(&mut self, record: &Record) -> Result<()> {
+    /// Keeps the start of a run that this process has claimed, where it is still its own: both in one transaction, so that a
+    /// run that was taken away never begins. Returns whether it was kept.
+    ///
+    /// # Errors
+    /// What writing may bring.
+    pub fn start_claimed(&mut self, job: &Job, record: &Record) -> Result<bool> {
+        self.insert_run(record, Some(job))
+    }
+
+    fn insert_run(&mut self, record: &Record, job: Option<&Job>) -> Result<bool> {
         let json = rows::json_of(record)?;
         let owner = self.owner.clone();
-        let mut start = || self.write(Durability::Full, |transaction| kept::start(transaction, record, &json, &owner));
+        let mut start = || {
+            self.write(Durability::Full, |transaction| {
+                if let Some(job) = job
+                    && hear(transaction, job)? == Beat::Lost
+                {
+                    return Ok(None);
+                }
+                kept::start(transaction, record, &json, &owner).map(Some)
+            })
+        };
         let key = match start() {
             // Whether it was kept is not known; to keep it once more does no harm.
             Err(Error::Unreachable { .. }) => start()?,
             started => started?,
         };
+        let Some(key) = key else { return Ok(false) };
         self.active.insert(record.id, key);
         if self.database.is_shared_by_hosts() {
             let location = self.location().clone();
             self.keeper.get_or_insert_with(|| Keeper::start(location)).begin(key);
         }
-        Ok(())
+        Ok(true)
     }
 
     fn insert_sample(&mut self, run: Uuid, sample: &SampleRecord) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::sync::{PoisonError, RwLock};
 
+use results::Results;
 use results::service::AllowedTarget as Kept;
 
 use crate::policy::{AllowedTarget, Policy};
@@ -30,6 +31,14 @@ impl Allowed {
         *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy.clone();
         policy
     }
+}
+
+/// Where a load may go that somebody asked a service on that store for, whoever drives it.
+///
+/// # Errors
+/// What reading may bring.
+pub fn policy_of(results: &mut Results, is_loopback_allowed: bool) -> results::Result<Policy> {
+    Ok(policy(is_loopback_allowed, results.targets()?))
 }
 
 fn policy(is_loopback_allowed: bool, kept: Vec<Kept>) -> Policy {

@@ -2,6 +2,7 @@
 //! of it is kept. What is wrong is told with the JSON field that is, and with a remedy in terms of fields.
 
 mod check;
+mod parts;
 mod remedy;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 
 pub(crate) use check::{Checked, NAME_LETTERS_MAX, check, database_named, lease_of};
+pub(crate) use parts::{Agents, Parts};
 pub(crate) use remedy::in_fields;
 
 /// What an experiment does.
@@ -79,6 +81,15 @@ pub(crate) struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "local:postgres")]
     pub(crate) target: Option<String>,
+    /// Divides the load among so many agents (`storelab agent`) on other hosts, which share the service's results store: it must
+    /// be a PostgreSQL. Without it the service drives the load by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 2, minimum = 1, maximum = 1000)]
+    pub(crate) parts: Option<u32>,
+    /// How long the run waits until all of them are ready. `1m` where it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "1m")]
+    pub(crate) parts_within: Option<experiment::Span>,
     /// What all randomness derives from; drawn where it is not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 42)]

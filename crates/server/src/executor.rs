@@ -19,6 +19,7 @@ use results::{Location, Results};
 use runner::Stop;
 use uuid::Uuid;
 
+use crate::config::Agents;
 use crate::live::Hub;
 use crate::metrics::Runs;
 use crate::problem::chain;
@@ -45,6 +46,12 @@ pub(crate) struct Means {
     pub(crate) policy: PolicyNow,
     /// Who asked for runs that wait, for their traces.
     pub(crate) callers: Callers,
+}
+
+impl Means {
+    fn agents(&self) -> Agents {
+        if self.location.is_server() { Agents::Reach } else { Agents::CannotReach }
+    }
 }
 
 /// Asked when a run begins, since an administrator may have changed it while the run waited.
@@ -109,6 +116,11 @@ impl Executor {
     /// Who asked for runs that wait.
     pub(crate) fn callers(&self) -> &Callers {
         &self.0.means.callers
+    }
+
+    /// Whether agents find parts of runs where this process keeps its results.
+    pub(crate) fn agents(&self) -> Agents {
+        self.0.means.agents()
     }
 
     /// Starts the thread that claims; what dead processes left behind is recovered before it claims anything.

@@ -33,6 +33,7 @@ mod tls;
 pub mod traces;
 mod vault;
 
+pub use allowed::policy_of;
 pub use openapi::text as openapi;
 pub use policy::{AllowedTarget, Policy, Refusal};
 pub use service::Service;

@@ -35,7 +35,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> anyhow::Result<Exit>
     let store = store.as_deref();
     match command {
         Command::Run(arguments) => run::run(&arguments, store),
-        Command::Agent(arguments) => agent::run(&arguments, store),
+        Command::Agent(arguments) => agent::run(&arguments, store, settings.switch("server.loopback")?),
         Command::Load(arguments) => load::run(&arguments),
         Command::Clean(arguments) => clean::run(&arguments),
         Command::Runs(arguments) => runs::run(&arguments, store),

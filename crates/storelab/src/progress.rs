@@ -92,6 +92,7 @@ impl Lines {
                 self.expect(load);
                 self.keep(event, self.shown);
             }
+            Event::Waiting(ready, of) => self.replace(&waiting(*ready, *of)),
             Event::Sampled(sample) => self.sampled(sample),
             Event::Verifying => self.replace("verifying …"),
             Event::Warning(_) => self.keep(event, !self.quiet),
@@ -159,9 +160,16 @@ fn lasting(event: &Event<'_>) -> Option<String> {
         Event::Searched(point, dimension) => knee::tried(point, *dimension),
         Event::Found(search, _) => format!("knee: {}", knee::line(search)),
         Event::Warning(text) => format!("warning: {text}"),
-        Event::Starting(_) | Event::Loading(..) | Event::Sampled(_) | Event::Verifying => return None,
+        Event::Starting(_) | Event::Loading(..) | Event::Waiting(..) | Event::Sampled(_) | Event::Verifying => {
+            return None;
+        }
     };
     Some(plain(&line).into_owned())
+}
+
+/// How many agents are there.
+pub(crate) fn waiting(ready: u32, of: u32) -> String {
+    format!("waiting for agents: {ready} of {of} ready")
 }
 
 /// How far loading is.

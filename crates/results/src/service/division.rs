@@ -5,13 +5,13 @@ use std::num::NonZeroU32;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use experiment::{Drive, Driven, Merger, PartRecord, PartState};
-use runner::{Outcome, RunSpec, Sample};
+use experiment::{Drive, Driven, Merger, PartRecord, PartState, Seen, Spec};
+use runner::{Outcome, RunSpec};
 use store::Error as StoreError;
 use uuid::Uuid;
 
 use super::parts::{PartStatus, SILENCE_MAX, Stage};
-use crate::{Error, Result, Results};
+use crate::{Error, Location, Result, Results};
 
 /// How long agents are waited for where nobody says.
 pub const PATIENCE_DEFAULT: Duration = Duration::from_mins(1);
@@ -28,7 +28,7 @@ const AWAY_MAX: Duration = Duration::from_mins(5);
 /// Seconds of a part that are read at once: 500 kB each where a workload has a hundred operations.
 const SECONDS_AT_ONCE: u32 = 32;
 
-/// A run that is divided among agents.
+/// A run that is divided among agents, whoever does so: the command line, or a service.
 pub struct Division {
     results: RefCell<Results>,
     plan: String,
@@ -38,21 +38,24 @@ pub struct Division {
 }
 
 impl Division {
-    /// Among so many agents, which are waited for so long. `results` is a handle of its own on the store in which the run
-    /// is kept, since agents find their parts there; `plan` and `target` are what
-    /// [`experiment::part_plan`] makes of the specification.
-    pub fn new(results: Results, plan: String, target: String, parts: NonZeroU32, patience: Duration) -> Self {
-        Self { results: RefCell::new(results), plan, target, parts, patience }
+    /// Of that specification among so many agents, which are waited for so long. The store is the one in which the run is
+    /// kept, since agents find their parts there.
+    ///
+    /// # Errors
+    /// `Config` for what only one process can do; what opening the store may bring.
+    pub fn of(spec: &Spec, location: &Location, parts: NonZeroU32, patience: Duration) -> store::Result<Self> {
+        let (plan, target) = experiment::part_plan(spec)?;
+        Ok(Self { results: RefCell::new(Results::open(location)?), plan, target, parts, patience })
     }
 }
 
 impl Drive for Division {
-    fn drive(&self, run: Uuid, spec: &RunSpec, observe: &mut dyn FnMut(&Sample)) -> store::Result<Driven> {
+    fn drive(&self, run: Uuid, spec: &RunSpec, observe: &mut dyn FnMut(Seen<'_>)) -> store::Result<Driven> {
         let parts = experiment::divide(spec.load.sessions, self.parts)?;
         let mut results = self.results.borrow_mut();
         results.divide(run, &self.plan, &self.target, &parts)?;
         let mut driving = Driving { results: &mut results, run, spec, patience: self.patience, away_since: None };
-        let driven = driving.wait_until_ready().and_then(|()| driving.follow(parts.len(), observe));
+        let driven = driving.wait_until_ready(observe).and_then(|()| driving.follow(parts.len(), observe));
         // Agents that are left must not go on; where this fails they find out by our silence.
         let closed = driving.results.close_parts(run);
         let driven = driven?;
@@ -72,8 +75,9 @@ struct Driving<'a> {
 
 impl Driving<'_> {
     /// Waits until every part has an agent whose sessions are connected, and agrees on the start.
-    fn wait_until_ready(&mut self) -> store::Result<()> {
+    fn wait_until_ready(&mut self, observe: &mut dyn FnMut(Seen<'_>)) -> store::Result<()> {
         let deadline = Instant::now() + self.patience;
+        let mut told = None;
         loop {
             if self.spec.stop.is_requested() {
                 return Err(StoreError::rejected("the run was stopped before its agents were ready"));
@@ -83,6 +87,10 @@ impl Driving<'_> {
                     return Err(failure(failed, parts.len()));
                 }
                 self.take_back(&parts)?;
+                let ready = ready(&parts);
+                if told.replace(ready) != Some(ready) {
+                    observe(Seen::Waiting { ready, of: parts.len() as u32 });
+                }
                 let bound = parts.iter().map(|part| part.clock_bound_us).max().unwrap_or(0);
                 let margin = START_MARGIN + Duration::from_micros(2 * bound);
                 if parts.iter().all(|part| part.stage == Stage::Ready) && self.results.start_parts(self.run, margin)? {
@@ -106,7 +114,7 @@ impl Driving<'_> {
     }
 
     fn too_few(&self, parts: &[PartStatus]) -> StoreError {
-        let ready = parts.iter().filter(|part| part.stage == Stage::Ready).count();
+        let ready = ready(parts);
         let claimed = parts.iter().filter(|part| part.stage == Stage::Claimed).count();
         StoreError::config(format!(
             "{ready} of {} parts were ready within {:?}, and {claimed} connected still",
@@ -117,7 +125,7 @@ impl Driving<'_> {
     }
 
     /// Hands over whole seconds until every part is over.
-    fn follow(&mut self, count: usize, observe: &mut dyn FnMut(&Sample)) -> store::Result<Driven> {
+    fn follow(&mut self, count: usize, observe: &mut dyn FnMut(Seen<'_>)) -> store::Result<Driven> {
         let mut merger = Merger::new(count);
         let mut next = vec![0_u64; count];
         let mut has_asked_to_stop = false;
@@ -128,7 +136,7 @@ impl Driving<'_> {
             if let Some(parts) = self.look()?
                 && self.take_seconds(&parts, &mut next, &mut merger)?
             {
-                merger.whole().iter().for_each(&mut *observe);
+                merger.whole().iter().for_each(|second| observe(Seen::Second(second)));
                 if parts.iter().all(|part| part.stage.is_over()) {
                     return self.put_together(&parts, &next);
                 }
@@ -213,6 +221,11 @@ impl Driving<'_> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Parts whose sessions are connected.
+fn ready(parts: &[PartStatus]) -> u32 {
+    parts.iter().filter(|part| part.stage == Stage::Ready).count() as u32
 }
 
 fn failure(part: &PartStatus, of: usize) -> StoreError {

@@ -21,6 +21,7 @@ pub use idempotency::{Answer, Claim, RequestKey};
 pub use messages::Told;
 pub use parts::{ClaimedPart, Clock, PartBeat, PartEnd, PartStatus, SILENCE_MAX, Stage, Start};
 pub use plans::{Changed, Expected, NamedPlan, NewPlan};
+pub(crate) use queue::hear;
 pub use queue::{Beat, Cancelled, Enqueued, Finished, Heard, Job, NewJob, Orphan, Outcome, QueueEntry};
 pub use runs::{RunCursor, RunFilter};
 pub use targets::{AllowedTarget, NewTarget};

@@ -56,7 +56,8 @@ pub(crate) const TABLES: &str = "
         PRIMARY KEY (run, part, second)
     );";
 
-/// How long an agent, or whoever divided a run, may be silent before it is taken for dead. Both are heard of once a second.
+/// How long an agent, or whoever divided a run, may be silent before it is taken for dead. Both are heard of once a second or
+/// more often.
 pub const SILENCE_MAX: Duration = Duration::from_millis(3_500);
 
 /// Asks for the store's clock; the one that came back soonest is kept.

@@ -247,28 +247,7 @@ impl Results {
     /// # Errors
     /// What writing may bring.
     pub fn heartbeat(&mut self, job: &Job) -> Result<Beat> {
-        let (run, fence) = (job.run.to_string(), fence(job));
-        self.write(Durability::Normal, |transaction| {
-            let held = transaction.query_one(
-                "UPDATE queue SET heard_at_us = ?3 WHERE run = ?1 AND fence = ?2 AND state = 'claimed' \
-                 RETURNING cancelled",
-                &[run.as_str().into(), fence.into(), Timestamp::now().as_microsecond().into()],
-            )?;
-            Ok(match held {
-                None => Beat::Lost,
-                Some(row) if row.get::<i64>(0)? == 0 => Beat::Held,
-                Some(_) => Beat::Cancelled,
-            })
-        })
-    }
-
-    /// Whether a run is still this process's.
-    ///
-    /// # Errors
-    /// What reading may bring.
-    pub fn holds(&mut self, job: &Job) -> Result<bool> {
-        let query = "SELECT key FROM queue WHERE run = ?1 AND fence = ?2 AND state = 'claimed'";
-        Ok(self.database.query_one(query, &[job.run.to_string().into(), fence(job).into()])?.is_some())
+        self.write(Durability::Normal, |transaction| hear(transaction, job))
     }
 
     /// Ends a run and gives its target back, where the run is still this process's. One that the end of the service
@@ -485,6 +464,20 @@ fn claim(transaction: &mut Transaction<'_>, owner: &Owner) -> Result<Claimed> {
     }))
 }
 
+/// Says that a run goes on, and hears whether it may. Until the transaction ends nobody can take the run away, since the row
+/// that says whose it is has been written.
+pub(crate) fn hear(transaction: &mut Transaction<'_>, job: &Job) -> Result<Beat> {
+    let held = transaction.query_one(
+        "UPDATE queue SET heard_at_us = ?3 WHERE run = ?1 AND fence = ?2 AND state = 'claimed' RETURNING cancelled",
+        &[job.run.to_string().into(), fence(job).into(), Timestamp::now().as_microsecond().into()],
+    )?;
+    Ok(match held {
+        None => Beat::Lost,
+        Some(row) if row.get::<i64>(0)? == 0 => Beat::Held,
+        Some(_) => Beat::Cancelled,
+    })
+}
+
 fn insert(transaction: &mut Transaction<'_>, job: NewJob<'_>) -> Result<()> {
     let now = Timestamp::now().as_microsecond();
     transaction.execute(
@@ -520,6 +513,8 @@ fn close(transaction: &mut Transaction<'_>, run: &str, outcome: Outcome<'_>) -> 
         &[run.into(), outcome.status.name().into(), outcome.reason.into()],
     )?;
     transaction.execute("DELETE FROM leases WHERE run = ?1", &[run.into()])?;
+    // Agents of a run whose process died must not find that out by its silence: the target is free from now on.
+    transaction.execute("UPDATE divisions SET state = 'over' WHERE run = ?1 AND state <> 'over'", &[run.into()])?;
     set_status(transaction, run, outcome.status, outcome.reason)?;
     if let Some(figures) = outcome.figures {
         transaction.execute("UPDATE experiments SET figures = ?2 WHERE run = ?1", &[run.into(), figures.into()])?;

@@ -114,7 +114,9 @@ fn a_stale_token_says_nothing_any_more() {
     assert_eq!(lab.recover(), [Orphan { run, rerun: None }]);
     assert_eq!(lab.recover(), []);
     assert_eq!(lab.results.heartbeat(&job).expect("writable"), Beat::Lost);
-    assert!(!lab.results.holds(&job).expect("readable"));
+    let begun = crate::fixture::started("late", run);
+    assert!(!lab.results.start_claimed(&job, &begun).expect("writable"));
+    assert_eq!(lab.results.status_of(run).expect("readable"), None, "it never began");
     assert_eq!(lab.finish(&job, ExperimentStatus::Completed), Finished::Refused);
     assert_eq!(lab.status(run), ExperimentStatus::Interrupted);
     lab.enqueue(0, Some("a"));

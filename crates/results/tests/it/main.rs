@@ -4,6 +4,7 @@
 //! its own in a mount namespace, which takes root; it is skipped by name where that is missing.
 
 mod artifacts;
+mod claims;
 mod crash;
 mod export;
 mod files;
@@ -91,6 +92,10 @@ const EVERYWHERE: &[Named] = &[
     ("openmetrics has each family once and whole", export::openmetrics),
     ("junit is well formed", export::junit),
     ("markdown holds no markup of others", export::markdown),
+    ("runs that are claimed begin once", claims::begin_once),
+    ("runs of the dead do not begin", claims::do_not_begin_after_the_death_of_their_process),
+    ("runs of the dead end with their parts", claims::end_with_their_parts),
+    ("runs that are taken away do not begin", claims::do_not_begin_while_they_are_taken_away),
     ("each part of a run has one owner", parts::each_has_one_owner),
     ("parts start together or not at all", parts::start_together_or_not_at_all),
     ("a silent owner is replaced before the start", parts::a_silent_owner_is_replaced_before_the_start),

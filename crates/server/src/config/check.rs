@@ -9,7 +9,8 @@ use runner::{Limit, Load, Mode};
 use store::{Driver, Error, Lookup, Target, did_you_mean};
 use workload::Settings;
 
-use super::{Config, in_fields};
+use super::parts::parts;
+use super::{Agents, Config, Parts, in_fields};
 use crate::policy::{Policy, Refusal};
 use crate::problem::Problem;
 use crate::settings::Caps;
@@ -31,6 +32,8 @@ pub(crate) struct Checked {
     pub(crate) shown: Config,
     /// The target's whole URL where the client's had a secret in it.
     pub(crate) secret: Option<String>,
+    /// Among whom its load is divided, where it is.
+    pub(crate) parts: Option<Parts>,
 }
 
 /// The driver of a database type.
@@ -55,6 +58,7 @@ pub(crate) fn check(
     config: &Config,
     policy: &Policy,
     caps: &Caps,
+    agents: Agents,
     lookup: Lookup<'_>,
 ) -> Result<Checked, Problem> {
     check_name(name)?;
@@ -86,8 +90,9 @@ pub(crate) fn check(
     }
     // What is asked beside the target goes no further than that does.
     spec.prometheus = spec.prometheus.map(|asked| asked.with_reach(Arc::new(policy.clone())));
+    let parts = parts(config, &spec, caps, agents)?;
     let (shown, secret) = shown(config, &text, &target)?;
-    Ok(Checked { spec, shown, secret })
+    Ok(Checked { spec, shown, secret, parts })
 }
 
 /// The target that two runs must not have at the same time; none for a throw-away one, which nobody else knows.
@@ -367,7 +372,7 @@ fn last_quoted(message: &str) -> String {
     message.rsplit('`').nth(1).unwrap_or_default().to_owned()
 }
 
-fn of(error: &Error, field: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
+pub(super) fn of(error: &Error, field: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
     let problem = Problem::invalid(field, error.to_string());
     match error.hint().and_then(in_fields) {
         Some(hint) => problem.with_remedy(hint.into_owned()),

@@ -12,6 +12,11 @@ const WORDS: &[(&str, &str)] = &[
         "give one with --threshold, or leave out --abort-on-fail",
         "give one in `config.thresholds`, or leave out `config.abort_on_fail`",
     ),
+    (
+        "start as many agents as there are parts: storelab agent --store …",
+        "start as many agents as there are parts on the service's own results store (docs/agents.md), or give fewer \
+         `config.parts` or a longer `config.parts_within`",
+    ),
     ("run with --io epoll", "give `config.load.io` as `epoll`"),
     ("run without --pin", "leave out `config.load.pin`"),
     ("use --force to compare them all the same", "give `force` as true to compare them all the same"),
@@ -48,6 +53,13 @@ mod tests {
             ("`storelab stores` lists what each store can do", Some("GET /api/v1/stores lists what each store can do")),
             ("did you mean `insert`?", Some("did you mean `insert`?")),
             ("give another file with --store PATH", None),
+            (
+                "start as many agents as there are parts: storelab agent --store …",
+                Some(
+                    "start as many agents as there are parts on the service's own results store (docs/agents.md), or give \
+                     fewer `config.parts` or a longer `config.parts_within`",
+                ),
+            ),
             ("use `storelab clean` once the server is there", None),
         ] {
             assert_eq!(in_fields(hint).as_deref(), expected, "{hint}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use experiment::{DataPolicy, Event, Options, Record, Status};
 use results::Results;
-use results::service::{Experiment, ExperimentStatus, Finished, Job, Outcome};
+use results::service::{Division, Experiment, ExperimentStatus, Finished, Job, Outcome};
 use serde_json::{Value, json};
 use store::{Error, Result};
 use uuid::Uuid;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::sink::FencedSink;
 use super::teller::Teller;
 use super::{Means, Running, Why};
-use crate::config::{self, Config};
+use crate::config::{self, Checked, Config};
 use crate::live::ended_body;
 use crate::problem::{Problem, chain};
 use crate::shapes::{ExperimentResults, Gathered};
@@ -80,13 +80,20 @@ fn carry(means: &Means, running: &Running, caller: Option<&str>) -> (End, Option
     let trace = caller.and_then(traces::trace_of);
     let mut teller = Teller::new(run, Rc::clone(&results), means, trace);
     let found = results.borrow_mut().experiment(running.job.experiment);
-    let spec = found.map_err(Error::from).and_then(|found| spec_of(means, found));
-    let finished = spec.and_then(|spec| {
+    let checked = found.map_err(Error::from).and_then(|found| checked(means, found));
+    let finished = checked.and_then(|Checked { spec, parts, .. }| {
         teller.expect(&spec.load);
         let options = Options { run: Some(run), data: DataPolicy::Clean, report: &|_| None, accepts_invalid: false };
         let channel = Arc::clone(&teller.channel);
         let mut sink = FencedSink { kept: Rc::clone(&results), job: &running.job, channel };
-        experiment::run(spec, options, &mut sink, &running.stop, &mut |event: Event<'_>| teller.tell(&event))
+        let tell = &mut |event: Event<'_>| teller.tell(&event);
+        match parts {
+            None => experiment::run(spec, options, &mut sink, &running.stop, tell),
+            Some(parts) => {
+                let division = Division::of(&spec, &means.location, parts.count, parts.patience)?;
+                experiment::run_divided(Rc::new(division), spec, options, &mut sink, &running.stop, tell)
+            }
+        }
     });
     let end = match finished {
         Ok(finished) => {
@@ -104,7 +111,7 @@ fn carry(means: &Means, running: &Running, caller: Option<&str>) -> (End, Option
 }
 
 /// What the experiment is to do, checked once more: what it may reach can have changed while it waited.
-fn spec_of(means: &Means, found: Option<Experiment>) -> Result<experiment::Spec> {
+fn checked(means: &Means, found: Option<Experiment>) -> Result<Checked> {
     let experiment = found.ok_or_else(|| Error::config("the experiment has been deleted"))?;
     let mut config: Config = serde_json::from_str(&experiment.config)
         .map_err(|error| Error::config("the experiment's config cannot be read any more").with_source(error))?;
@@ -113,8 +120,8 @@ fn spec_of(means: &Means, found: Option<Experiment>) -> Result<experiment::Spec>
     }
     let policy = (means.policy)();
     let lookup = |name: &str| means.environment.get(name);
-    config::check(&experiment.name, &experiment.database_type, &config, &policy, &means.caps, &lookup)
-        .map(|checked| checked.spec)
+    let Experiment { name, database_type, .. } = &experiment;
+    config::check(name, database_type, &config, &policy, &means.caps, means.agents(), &lookup)
         .map_err(|problem| refused(&problem))
 }
 

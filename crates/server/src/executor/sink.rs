@@ -27,11 +27,11 @@ pub(super) struct FencedSink<'a> {
 impl Sink for FencedSink<'_> {
     /// A run that was taken away while its server was started or its data were loaded never begins.
     fn started(&mut self, record: &Record) -> Result<()> {
-        let mut results = self.kept.borrow_mut();
-        if !results.holds(self.job)? {
-            return Err(Error::rejected("the run is not this process's any more"));
+        if self.kept.borrow_mut().start_claimed(self.job, record)? {
+            Ok(())
+        } else {
+            Err(Error::rejected("the run is not this process's any more"))
         }
-        results.started(record)
     }
 
     fn sampled(&mut self, run: Uuid, sample: &SampleRecord) -> Result<()> {

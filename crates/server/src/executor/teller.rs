@@ -78,6 +78,7 @@ impl Teller {
             Event::Loading(rows, of) => self.loading(*rows, *of),
             Event::Reusing => self.event(&json!({ "event": "reusing" })),
             Event::Started(record) => self.started(record),
+            Event::Waiting(ready, of) => self.event(&json!({ "event": "waiting", "ready": ready, "of": of })),
             Event::Searched(point, _) => self.event(&json!({ "event": "searched", "point": point })),
             Event::Found(search, load) => {
                 self.phases = load.phases.iter().map(|phase| (phase.name.clone(), phase.recorded)).collect();

@@ -273,7 +273,7 @@ pub(super) fn check(
     policy: &Policy,
 ) -> Result<Checked, Problem> {
     let lookup = |name: &str| app.settings.environment.get(name);
-    config::check(name, database_type, config, policy, &app.settings.caps, &lookup)
+    config::check(name, database_type, config, policy, &app.settings.caps, app.executor.agents(), &lookup)
 }
 
 /// What is needed of a checked config to enqueue a run of it.

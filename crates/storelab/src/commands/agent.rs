@@ -1,9 +1,11 @@
 //! `storelab agent`: drives parts of loads that others divide.
 
 use std::fs;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use experiment::{Spec, TargetPlan};
 use results::service::{ClaimedPart, drive_part};
 use results::{Error, Results};
 use runner::Stop;
@@ -17,7 +19,7 @@ use crate::terminal::{talk, thousands};
 /// Between two looks for a part.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-pub(crate) fn run(arguments: &AgentArguments, store: Option<&str>) -> anyhow::Result<Exit> {
+pub(crate) fn run(arguments: &AgentArguments, store: Option<&str>, is_loopback_allowed: bool) -> anyhow::Result<Exit> {
     let mut results = super::open(store)?;
     let stop = Stop::default();
     stop_on_signal(&stop)?;
@@ -27,7 +29,8 @@ pub(crate) fn run(arguments: &AgentArguments, store: Option<&str>) -> anyhow::Re
     while !stop.is_requested() {
         match results.claim_part(agent, &name) {
             Ok(Some(claim)) => {
-                let is_driven = drive(arguments, &mut results, &claim, &stop);
+                let spec = spec_of(arguments, &mut results, &claim, is_loopback_allowed);
+                let is_driven = drive(&results, &claim, spec, &stop);
                 if arguments.once {
                     return is_driven.map(|is_driven| if is_driven { Exit::Ok } else { Exit::Failed });
                 }
@@ -44,13 +47,31 @@ pub(crate) fn run(arguments: &AgentArguments, store: Option<&str>) -> anyhow::Re
     Ok(Exit::Interrupted)
 }
 
+/// What is to be driven. What a service was asked for goes where the service lets it and no further: the agent asks the same
+/// list about every address that it connects to. On the command line nobody limits the user.
+fn spec_of(
+    arguments: &AgentArguments,
+    results: &mut Results,
+    claim: &ClaimedPart,
+    is_loopback_allowed: bool,
+) -> store::Result<Spec> {
+    let given = arguments.target.as_deref();
+    let mut spec = experiment::part_spec(&claim.plan, &claim.target, given, &environment::variable)?;
+    if results.queue_entry(claim.run)?.is_some()
+        && let TargetPlan::Url(target) = &mut spec.target
+    {
+        let policy = server::policy_of(results, is_loopback_allowed)?;
+        *target = target.clone().with_reach(Arc::new(policy));
+    }
+    Ok(spec)
+}
+
 /// Drives one part. Returns whether it was this agent's to the end.
-fn drive(arguments: &AgentArguments, results: &mut Results, claim: &ClaimedPart, stop: &Stop) -> anyhow::Result<bool> {
+fn drive(results: &Results, claim: &ClaimedPart, spec: store::Result<Spec>, stop: &Stop) -> anyhow::Result<bool> {
     let ClaimedPart { run, number, part, .. } = claim;
     let what = format!("part {} of run {}", number + 1, results::short_id(*run));
     let last = part.first + part.sessions.get();
     talk(&format!("{what}: sessions {} to {} on {}", part.first + 1, thousands(last.into()), claim.target));
-    let spec = experiment::part_spec(&claim.plan, &claim.target, arguments.target.as_deref(), &environment::variable);
     // A stop of its own: that a part is lost is no reason for the agent to end.
     let part_stop = Stop::default();
     let location = results.location().clone();

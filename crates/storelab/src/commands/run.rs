@@ -95,10 +95,8 @@ pub(super) fn measure(
 /// Who drives the load, where agents do.
 fn division_of(arguments: &RunArguments, spec: &Spec, results: &Results) -> anyhow::Result<Option<Rc<dyn Drive>>> {
     let Some(parts) = arguments.parts.parts else { return Ok(None) };
-    let (plan, target) = experiment::part_plan(spec)?;
     let patience = arguments.parts.parts_within.map_or(PATIENCE_DEFAULT, |within| within.0);
-    let own = Results::open(results.location())?;
-    Ok(Some(Rc::new(Division::new(own, plan, target, parts, patience))))
+    Ok(Some(Rc::new(Division::of(spec, results.location(), parts, patience)?)))
 }
 
 /// The plan that `subject`, a plan's file or a target, and the flags make.

@@ -7,7 +7,7 @@ use runner::{Limit, Load, Mode};
 use stats::Histogram;
 
 use crate::knee;
-use crate::progress::loaded;
+use crate::progress::{loaded, waiting};
 use crate::terminal::{plain, thousands};
 
 /// Seconds that charts go back: more columns than that no terminal has.
@@ -195,6 +195,7 @@ impl View {
                 self.expect(load);
                 self.log(&format!("knee: {}", knee::line(search)), false);
             }
+            Event::Waiting(ready, of) => self.log(&waiting(*ready, *of), false),
             Event::Sampled(sample) => self.sampled(sample),
             Event::Verifying => {
                 self.log("the load has ended; verifying the data", false);
