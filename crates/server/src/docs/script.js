@@ -201,6 +201,7 @@ const read = async () => {
   }
 };
 
+for (const cell of document.querySelectorAll("tr[id^=problem-] td:nth-child(n+3)")) cell.replaceChildren(...prose(cell.textContent));
 byId("access").addEventListener("submit", (event) => event.preventDefault());
 byId("token").addEventListener("change", read);
 byId("find").addEventListener("input", find);
