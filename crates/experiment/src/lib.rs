@@ -16,6 +16,7 @@ mod run;
 mod search;
 mod seconds;
 mod spec;
+mod target_text;
 mod threshold;
 mod units;
 mod verdict;
@@ -45,6 +46,7 @@ pub use record::{
 pub use run::{Connected, DataPolicy, Event, Finished, Options, UNVERIFIED, connect, run, run_divided};
 pub use search::{Dimension, FindPlan, LoadRange, ScalabilityRecord, SearchPoint, SearchRecord, Share, Stage};
 pub use spec::{LOCAL_PREFIX, Spec, TargetPlan, resolve_target, workload_named};
+pub use target_text::TargetText;
 pub use threshold::{
     Condition, Evidence, FUNCTIONS, Function, GAUGES, Gauge, GaugeSource, Limit, Names, Quantity, Relation, Seconds,
     Threshold, ThresholdError, ThresholdPlan, ThresholdSpec, Unit,

@@ -14,6 +14,7 @@ use workload::Settings;
 
 use crate::prometheus::PrometheusPlan;
 use crate::search::FindPlan;
+use crate::target_text::TargetText;
 use crate::threshold::ThresholdPlan;
 use crate::units::{PerSecond, Span};
 
@@ -35,7 +36,7 @@ pub struct Plan {
     pub name: Option<String>,
     /// URL of the data store, or `local:NAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
+    pub target: Option<TargetText>,
     /// `NAME`, `NAME:VARIANT`, or `{ NAME: { variant: …, parameter: value … } }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<WorkloadPlan>,

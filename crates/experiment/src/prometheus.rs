@@ -18,6 +18,7 @@ use tokio::runtime::LocalRuntime;
 
 use crate::plan::{Collect, Plan};
 use crate::record::{PrometheusGauge, PrometheusRecord};
+use crate::target_text::TargetText;
 
 /// The variable that says where it is, unless the plan does.
 const URL_VARIABLE: &str = "PROMETHEUS_URL";
@@ -72,7 +73,7 @@ const EXPORTED_AS: &[(&str, &str)] = &[("mariadb", "mysql")];
 pub struct PrometheusPlan {
     /// Where it is: `http://host:9090`. Where this is not said, `PROMETHEUS_URL` is looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
+    pub url: Option<TargetText>,
     /// Gauges by name, each a query in `PromQL` that gives one series. Where there are none, those of the usual exporters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub queries: BTreeMap<String, String>,
@@ -99,11 +100,11 @@ impl Prometheus {
                 None => Ok(None),
             };
         }
-        let url = asked.url.or_else(|| lookup(URL_VARIABLE)).ok_or_else(|| {
+        let url = asked.url.or_else(|| lookup(URL_VARIABLE).map(TargetText::from)).ok_or_else(|| {
             Error::config("`prometheus` is to be collected, and nobody says where it is")
                 .with_hint(format!("set {URL_VARIABLE}, or `prometheus.url` in the plan: http://host:9090"))
         })?;
-        let target = Target::parse(&url)?;
+        let target = Target::parse(url.expose())?;
         if !["http", "https"].contains(&target.scheme()) {
             return Err(Error::config(format!("`prometheus.url` is a URL of `{}:`", target.scheme()))
                 .with_hint("write http://host:9090 or https://host:9090"));

@@ -10,6 +10,7 @@ use crate::plan::{Collect, LoadPlan, Plan, WorkloadPlan};
 use crate::profiles;
 use crate::prometheus::Prometheus;
 use crate::search::{Find, Sought};
+use crate::target_text::TargetText;
 use crate::threshold::{GaugeSource, Names, ThresholdSpec};
 
 /// The prefix of targets that are throw-away servers.
@@ -64,7 +65,7 @@ impl Spec {
     /// # Errors
     /// `Config` or `Unsupported`, naming the field, the reason and the remedy.
     pub fn new(plan: &Plan, lookup: store::Lookup<'_>) -> Result<Self> {
-        let target = plan.target.as_deref().ok_or_else(|| {
+        let target = plan.target.as_ref().map(TargetText::expose).ok_or_else(|| {
             Error::config("the plan has no target")
                 .with_hint("give a URL, `local:NAME`, or `sqlite:` for a throw-away file")
         })?;

@@ -7,7 +7,7 @@ mod remedy;
 
 use std::collections::BTreeMap;
 
-use experiment::{Collect, LoadPlan, ThresholdPlan, WorkloadPlan};
+use experiment::{Collect, LoadPlan, TargetText, ThresholdPlan, WorkloadPlan};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -79,8 +79,8 @@ pub(crate) struct Config {
     /// Where the data store is: a URL, or `local:NAME` for a throw-away server; without it, where the service's environment
     /// says (`POSTGRES_HOST` …). A password in it is never shown again.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "local:postgres")]
-    pub(crate) target: Option<String>,
+    #[schema(value_type = Option<String>, example = "local:postgres")]
+    pub(crate) target: Option<TargetText>,
     /// Divides the load among so many agents (`storelab agent`) on other hosts, which share the service's results store: it must
     /// be a PostgreSQL. Without it the service drives the load by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -196,6 +196,25 @@ impl OnRestart {
         match self {
             Self::Interrupt => 0,
             Self::Rerun => 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A value that nobody expected is shown by the panic that says so.
+    #[test]
+    fn a_panic_shows_no_password_of_a_target() {
+        const CANARY: &str = "c4nary";
+        for target in
+            ["postgres://u:c4nary@127.0.0.1/db", "redis://:c4nary@127.0.0.1", "mysql://u:p/c4nary@h/db", "c4nary@h"]
+        {
+            let config = Config { target: Some(target.into()), ..Config::default() };
+            let panicked = std::panic::catch_unwind(move || panic!("a bug, on purpose: {config:?}"));
+            let told = panicked.expect_err("it panics").downcast::<String>().expect("a text");
+            assert!(told.contains("target: Some(") && !told.contains(CANARY), "{told}");
         }
     }
 }

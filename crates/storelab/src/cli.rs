@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use experiment::{Collect, IoPlan, PerSecond, Spacing, Span};
+use experiment::{Collect, IoPlan, PerSecond, Spacing, Span, TargetText};
 
 use crate::commands::HistoryArguments;
 use crate::settings::GlobalFlags;
@@ -116,7 +116,7 @@ pub(crate) struct RunArguments {
     /// A plan's file (YAML or JSON), a data store's URL, `local:NAME` for a throw-away server, or a store's name for the
     /// one that its environment variables describe.
     #[arg(value_name = "PLAN | TARGET")]
-    pub(crate) subject: Option<String>,
+    pub(crate) subject: Option<TargetText>,
 
     #[command(flatten)]
     pub(crate) workload: WorkloadArguments,
@@ -322,7 +322,7 @@ impl From<CollectArgument> for Collect {
 #[derive(Debug, Args)]
 pub(crate) struct LoadArguments {
     /// A data store's URL, or a store's name for the one that its environment variables describe.
-    pub(crate) target: String,
+    pub(crate) target: TargetText,
 
     #[command(flatten)]
     pub(crate) workload: WorkloadArguments,
@@ -331,7 +331,7 @@ pub(crate) struct LoadArguments {
 #[derive(Debug, Args)]
 pub(crate) struct CleanArguments {
     /// A data store's URL, or a store's name for the one that its environment variables describe.
-    pub(crate) target: String,
+    pub(crate) target: TargetText,
 
     /// Only the data of this workload.
     #[arg(long, value_name = "NAME[:VARIANT]")]

@@ -78,7 +78,7 @@ impl fmt::Display for Origin {
 }
 
 /// An option that has a value.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Given {
     pub(crate) setting: &'static Setting,
     text: String,
@@ -111,6 +111,12 @@ impl Given {
             Error::config(format!("{place}{subject} is `{}`, which {}", self.shown(), refusal.reason))
                 .with_hint(refusal.remedy)
         })
+    }
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ({})", self.shown(), self.origin)
     }
 }
 

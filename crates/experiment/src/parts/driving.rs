@@ -44,7 +44,7 @@ pub fn part_spec(plan: &str, target: &str, given: Option<&str>, lookup: store::L
         }
         _ => target,
     };
-    let plan = Plan { target: Some(target.to_owned()), ..Plan::parse(plan)? };
+    let plan = Plan { target: Some(target.into()), ..Plan::parse(plan)? };
     Spec::new(&plan, lookup)
 }
 

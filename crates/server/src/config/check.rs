@@ -68,7 +68,7 @@ pub(crate) fn check(
     check_operations(driver, config)?;
     let mut plan = Plan {
         name: Some(name.to_owned()),
-        target: Some(text.clone()),
+        target: Some(text.as_str().into()),
         workload: Some(workload(config, caps)?),
         load: load(config, driver, caps)?,
         collect: config.collect.clone(),
@@ -121,7 +121,7 @@ fn target(
     lookup: Lookup<'_>,
 ) -> Result<(String, Target), Problem> {
     let text = match &config.target {
-        Some(text) => text.clone(),
+        Some(text) => text.expose().to_owned(),
         None => driver.url_from_environment(lookup).unwrap_or_else(|| format!("{}:", driver.schemes()[0])),
     };
     let target = policy.check(&text).map_err(of_refusal)?;
@@ -148,7 +148,7 @@ fn shown(config: &Config, text: &str, target: &Target) -> Result<(Config, Option
         let masked = target.to_string();
         if masked.contains("***") {
             secret = Some(text.to_owned());
-            shown.target = Some(masked);
+            shown.target = Some(masked.into());
         }
     }
     let length = serde_json::to_string(&shown).map_or(usize::MAX, |json| json.len());

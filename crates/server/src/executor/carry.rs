@@ -116,7 +116,7 @@ fn checked(means: &Means, found: Option<Experiment>) -> Result<Checked> {
     let mut config: Config = serde_json::from_str(&experiment.config)
         .map_err(|error| Error::config("the experiment's config cannot be read any more").with_source(error))?;
     if let Some(sealed) = &experiment.sealed {
-        config.target = Some(means.vault.open_sealed(sealed)?);
+        config.target = Some(means.vault.open_sealed(sealed)?.into());
     }
     let policy = (means.policy)();
     let lookup = |name: &str| means.environment.get(name);

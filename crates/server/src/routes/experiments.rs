@@ -303,7 +303,7 @@ pub(super) async fn enqueue(app: &App, experiment: Experiment, run: Uuid, subjec
     let mut config: Config = serde_json::from_str(&experiment.config)
         .map_err(|error| Problem::internal(&format!("the config of {id} cannot be read: {error}")))?;
     if let Some(sealed) = &experiment.sealed {
-        config.target = Some(app.vault.open_sealed(sealed).map_err(|error| of_store(&error))?);
+        config.target = Some(app.vault.open_sealed(sealed).map_err(|error| of_store(&error))?.into());
     }
     let policy = app.policy().await?;
     let Way { lease, target } = way(app, &experiment, &config, &policy)?;

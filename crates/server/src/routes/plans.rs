@@ -157,7 +157,7 @@ async fn run(
     let mut config: Config = serde_json::from_str(&plan.config)
         .map_err(|error| Problem::internal(&format!("the plan `{}` cannot be read: {error}", plan.name)))?;
     if let Some(sealed) = &plan.sealed {
-        config.target = Some(app.vault.open_sealed(sealed)?);
+        config.target = Some(app.vault.open_sealed(sealed)?.into());
     }
     let request = ExperimentRequest { name: plan.name, database_type: plan.database_type, config };
     let experiment = experiments::make(&app, id, request).await?;

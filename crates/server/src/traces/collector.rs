@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use drivers::web::{self, Question};
+use experiment::TargetText;
 use opentelemetry::{KeyValue, global};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
@@ -36,7 +37,7 @@ const LAST_TIMEOUT: Duration = Duration::from_secs(2);
 const PATH: &str = "/v1/traces";
 
 /// An OpenTelemetry collector.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Collector {
     /// `http://host:4318`, without the path.
     pub endpoint: String,
@@ -44,6 +45,14 @@ pub struct Collector {
     pub headers: Vec<(String, String)>,
     /// The share of requests that are traced, where whoever asks has not decided it.
     pub sample_ratio: f64,
+}
+
+impl fmt::Debug for Collector {
+    /// Without the headers.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoint = TargetText::from(self.endpoint.as_str());
+        f.debug_struct("Collector").field("endpoint", &endpoint).finish_non_exhaustive()
+    }
 }
 
 /// Spans are sent as long as this lives, and until [`end`](Self::end).

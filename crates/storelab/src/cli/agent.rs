@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use clap::Args;
-use experiment::Span;
+use experiment::{Span, TargetText};
 
 /// What `storelab agent` takes.
 #[derive(Debug, Args)]
@@ -14,7 +14,7 @@ pub(crate) struct AgentArguments {
 
     /// The target's URL with its password, where it has one: the store keeps none.
     #[arg(long, value_name = "URL", env = "STORELAB_TARGET", hide_env_values = true)]
-    pub(crate) target: Option<String>,
+    pub(crate) target: Option<TargetText>,
 
     /// What to call the agent; the host's name and the process' number where this is not given.
     #[arg(long, value_name = "NAME")]

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use experiment::TargetText;
 
 use super::{LoadFlags, WorkloadArguments};
 
@@ -65,7 +66,7 @@ pub(crate) enum FailOn {
 pub(crate) struct BaselineFlags {
     /// Compare with this: a run in the results store, or a plan or target, which is then run in turns with the other.
     #[arg(long, value_name = "RUN | PLAN | TARGET", help_heading = "Comparison")]
-    pub(crate) baseline: Option<String>,
+    pub(crate) baseline: Option<TargetText>,
 
     /// Run so many times, in turns with the baseline where that is a plan or target: A B B A A B …
     #[arg(long, value_name = "N", help_heading = "Comparison")]
@@ -95,7 +96,7 @@ impl BaselineFlags {
 pub(crate) struct CalibrateArguments {
     /// A plan's file or a target, as for `run`; the canonical experiment where there is none.
     #[arg(value_name = "PLAN | TARGET")]
-    pub(crate) subject: Option<String>,
+    pub(crate) subject: Option<TargetText>,
 
     /// Pairs of identical runs, 5 to 1000. 72 and more also bound the noise from above.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(5..=1_000))]

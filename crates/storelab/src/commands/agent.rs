@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use experiment::{Spec, TargetPlan};
+use experiment::TargetText;
 use results::service::{ClaimedPart, drive_part};
 use results::{Error, Results};
 use runner::Stop;
@@ -55,7 +56,7 @@ fn spec_of(
     claim: &ClaimedPart,
     is_loopback_allowed: bool,
 ) -> store::Result<Spec> {
-    let given = arguments.target.as_deref();
+    let given = arguments.target.as_ref().map(TargetText::expose);
     let mut spec = experiment::part_spec(&claim.plan, &claim.target, given, &environment::variable)?;
     if results.queue_entry(claim.run)?.is_some()
         && let TargetPlan::Url(target) = &mut spec.target

@@ -24,7 +24,7 @@ const NAME: &str = "calibration";
 pub(crate) fn run(arguments: &CalibrateArguments, store: Option<&str>) -> anyhow::Result<Exit> {
     let mut results = super::open(store)?;
     let run = run_arguments(arguments);
-    let plan = plan_of(&run, arguments.subject.as_deref())?;
+    let plan = plan_of(&run, arguments.subject.as_ref())?;
     let seed = Spec::new(&plan, &environment::variable)?.seed;
     let stop = Stop::default();
     stop_on_signal(&stop)?;
@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &CalibrateArguments, store: Option<&str>) -> anyhow
 
 fn run_arguments(arguments: &CalibrateArguments) -> RunArguments {
     let mut load = arguments.load.clone();
-    let has_plan = arguments.subject.as_deref().is_some_and(is_plan);
+    let has_plan = arguments.subject.as_ref().is_some_and(|subject| is_plan(subject.expose()));
     if !has_plan && load.duration.is_none() && load.operations.is_none() {
         load.duration = Some(DURATION_DEFAULT);
     }

@@ -12,7 +12,7 @@ use crate::progress::Progress;
 use crate::terminal::{data, thousands};
 
 pub(crate) fn run(arguments: &LoadArguments) -> anyhow::Result<Exit> {
-    if arguments.target.starts_with(LOCAL_PREFIX) {
+    if arguments.target.expose().starts_with(LOCAL_PREFIX) {
         return Err(Error::config("a throw-away server would take the data with it")
             .with_hint("start one that stays with `storelab engines up`, and load into its URL")
             .into());

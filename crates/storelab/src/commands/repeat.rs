@@ -25,7 +25,7 @@ enum Baseline {
 pub(crate) fn run(arguments: &RunArguments, store: Option<&str>) -> anyhow::Result<Exit> {
     refuse_one_for_all(arguments)?;
     let mut results = super::open(store)?;
-    let plan = plan_of(arguments, arguments.subject.as_deref())?;
+    let plan = plan_of(arguments, arguments.subject.as_ref())?;
     let baseline = baseline_of(arguments, &mut results)?;
     // One seed for all that is not said: the same data and operations on both sides.
     let seed = Spec::new(&plan, &environment::variable)?.seed;
@@ -77,14 +77,15 @@ fn worst_of(records: &[Vec<Record>]) -> Exit {
 }
 
 fn baseline_of(arguments: &RunArguments, results: &mut Results) -> anyhow::Result<Baseline> {
-    let Some(asked) = arguments.comparison.baseline.as_deref() else { return Ok(Baseline::None) };
+    let Some(given) = &arguments.comparison.baseline else { return Ok(Baseline::None) };
+    let asked = given.expose();
     let is_document = is_plan(asked);
     // A name before a target: runs without a name of their own are called as `ycsb:b on sqlite`.
     let mut is_kept = || results.find(asked).is_ok() || !asked.contains(':') || asked.contains(".db:");
     if is_document && holds_a_record(asked) || !is_document && is_kept() {
         return Ok(Baseline::Kept(Box::new(run_of(results, asked)?)));
     }
-    let mut plan = plan_of(arguments, Some(asked))?;
+    let mut plan = plan_of(arguments, Some(given))?;
     // A name that was given is that of the run, not of what it is compared with.
     if let Some(name) = &arguments.name
         && plan.name.as_ref() == Some(name)

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::thread;
 
 use anyhow::Context;
-use experiment::{DataPolicy, Drive, Event, Options, Plan, Record, Spec, Status, UNVERIFIED, WorkloadPlan};
+use experiment::{DataPolicy, Drive, Event, Options, Plan, Record, Spec, Status, TargetText, UNVERIFIED, WorkloadPlan};
 use results::Results;
 use results::service::{Division, PATIENCE_DEFAULT};
 use runner::Stop;
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &RunArguments, store: Option<&str>) -> anyhow::Resu
     if arguments.comparison.is_given()? {
         return super::repeat::run(arguments, store);
     }
-    let plan = plan_of(arguments, arguments.subject.as_deref())?;
+    let plan = plan_of(arguments, arguments.subject.as_ref())?;
     let spec = Spec::new(&plan, &environment::variable)?;
     let summaries = export::summaries(&arguments.summary)?;
     let mut results = super::open(store)?;
@@ -100,8 +100,8 @@ fn division_of(arguments: &RunArguments, spec: &Spec, results: &Results) -> anyh
 }
 
 /// The plan that `subject`, a plan's file or a target, and the flags make.
-pub(super) fn plan_of(arguments: &RunArguments, subject: Option<&str>) -> anyhow::Result<Plan> {
-    let mut plan = match subject {
+pub(super) fn plan_of(arguments: &RunArguments, subject: Option<&TargetText>) -> anyhow::Result<Plan> {
+    let mut plan = match subject.map(TargetText::expose) {
         None => Plan::parse(CANONICAL)?,
         Some(subject) if is_plan(subject) => {
             let text = fs::read_to_string(subject).map_err(|source| {
@@ -111,7 +111,7 @@ pub(super) fn plan_of(arguments: &RunArguments, subject: Option<&str>) -> anyhow
             })?;
             Plan::parse(&text)?
         }
-        Some(target) => Plan { target: Some(target.to_owned()), ..Plan::default() },
+        Some(target) => Plan { target: Some(target.into()), ..Plan::default() },
     };
     override_workload(&mut plan, &arguments.workload);
     override_load(&mut plan, &arguments.load);

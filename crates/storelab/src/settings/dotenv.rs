@@ -9,15 +9,24 @@
 //! Blanks around the `=` are no part of either side, quoted text may go over several lines, and nothing is put in for
 //! `$NAME`: a password may hold a dollar.
 
+use std::fmt;
+
 use store::{Error, Result};
 
 /// A variable as the file has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Variable {
     pub(super) name: String,
     pub(super) value: String,
     /// Where it begins, from 1.
     pub(super) line: usize,
+}
+
+impl fmt::Debug for Variable {
+    /// Without the value, which may be a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in line {}", self.name, self.line)
+    }
 }
 
 /// The variables of a file, in its order.

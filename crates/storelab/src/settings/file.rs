@@ -13,12 +13,19 @@ use super::kind::Kind;
 use super::{names, setting_named};
 
 /// What the file says of one option.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) text: String,
     /// From 1.
     pub(super) line: usize,
+}
+
+impl fmt::Debug for Entry {
+    /// Without the text, which may be a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in line {}", self.name, self.line)
+    }
 }
 
 /// A key that no option has.

@@ -1,5 +1,7 @@
 //! Flags, made from the table.
 
+use std::fmt;
+
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 
 use super::kind::Kind;
@@ -9,12 +11,26 @@ use super::table::{Flag, SETTINGS, Setting};
 type Given = Vec<(&'static str, String)>;
 
 /// Flags that every command has.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct GlobalFlags(pub(crate) Given);
 
 /// Flags of the commands about the service.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct ServiceFlags(pub(crate) Given);
+
+impl fmt::Debug for GlobalFlags {
+    /// Names alone: a value may have a password in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl fmt::Debug for ServiceFlags {
+    /// As of the others.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        GlobalFlags(self.0.clone()).fmt(f)
+    }
+}
 
 fn is_global(setting: &Setting) -> bool {
     matches!(setting.flag, Some(Flag::Everywhere(_)))

@@ -1,5 +1,6 @@
 //! What values an option takes, and how a text becomes one of them.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use store::did_you_mean;
@@ -28,7 +29,7 @@ pub(crate) enum Kind {
 }
 
 /// A value, as its kind has it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) enum Value {
     Text(String),
     Switch(bool),
@@ -36,6 +37,20 @@ pub(crate) enum Value {
     Count(u64),
     Fraction(f64),
     Address(SocketAddr),
+}
+
+impl fmt::Debug for Value {
+    /// A text may be a password, or have one in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("Text(***)"),
+            Self::Switch(is_on) => write!(f, "Switch({is_on})"),
+            Self::Names(names) => write!(f, "Names({names:?})"),
+            Self::Count(count) => write!(f, "Count({count})"),
+            Self::Fraction(fraction) => write!(f, "Fraction({fraction})"),
+            Self::Address(address) => write!(f, "Address({address})"),
+        }
+    }
 }
 
 /// Why a text is none of the kind's values, and what would be.

@@ -246,6 +246,30 @@ fn file(path: &str) -> String {
 }
 
 /// What a file says once the options that it only mentions, as `# NAME…`, are said.
+/// What a panic or a log of ours would show of it.
+#[test]
+fn no_value_that_may_be_a_password_is_shown() {
+    const CANARY: &str = "c4nary";
+    let url = format!("postgres://u:{CANARY}@127.0.0.1/db");
+    let dotenv = format!("POSTGRES_PASSWORD={CANARY}");
+    let file = format!("telemetry:\n  otlp_headers: authorization={CANARY}\n");
+    let flags = vec![("store", url.clone())];
+    let settings = resolved(&flags, &[("MYSQL_PASSWORD", CANARY)], &dotenv, &file).expect("all of them are options");
+    for name in ["store", "databases.postgres.password", "databases.mysql.password", "telemetry.otlp_headers"] {
+        let given = settings.get(name).unwrap_or_else(|| panic!("{name} is given"));
+        assert!(given.text.contains(CANARY), "{name}");
+        let value = given.value(name).expect("it is one");
+        assert!(!format!("{given:?} {value:?}").contains(CANARY), "{name}");
+    }
+    let variables = dotenv::parse(&dotenv).expect("a variable");
+    let entries = file::parse("conf/config.yaml", &file).expect("an option");
+    let flags = (GlobalFlags(flags.clone()), ServiceFlags(flags));
+    assert!(!format!("{settings:?} {variables:?} {entries:?} {flags:?}").contains(CANARY));
+    let line = ["storelab", "run", &url, "--baseline", &url, "--store", &url];
+    let arguments = <crate::cli::Cli as clap::Parser>::try_parse_from(line).expect("arguments");
+    assert!(!format!("{arguments:?}").contains(CANARY), "{arguments:?}");
+}
+
 fn with_mentioned(text: &str, is_option: impl Fn(&str) -> bool) -> String {
     let said = |line: &str| match line.strip_prefix("# ") {
         Some(option) if is_option(option) => format!("{option}\n"),
