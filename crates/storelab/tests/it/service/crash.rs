@@ -23,7 +23,8 @@ const LIFE_MILLISECONDS_MAX: u64 = 2_500;
 const CONNECTIONS_END_MAX: Duration = Duration::from_secs(2);
 const RUNNING_MAX: Duration = Duration::from_secs(5);
 
-/// Seconds of a run that may be missing: the one that was under way, and one that a busy machine was late with.
+/// Seconds that a run may have gone on beyond those that are kept of it: the promised one, which was under way and is only kept when it
+/// ends, and one by which a machine that is shared with others is late with keeping it.
 const SECONDS_LOST_MAX: f64 = 2.0;
 
 /// What was acknowledged: it must be there for ever.
@@ -33,11 +34,36 @@ struct Acknowledged {
     runs: Vec<String>,
 }
 
-/// A run that was seen to go on, with the seconds that were read of it and how long it had gone on.
+/// A run that was watched as it went on, until its service was killed.
 struct Seen {
     run: String,
-    seconds: usize,
-    elapsed: f64,
+    /// When it started, before it connected: what it measured lasted less.
+    started_at: jiff::Timestamp,
+    /// Seconds of it that were told.
+    told: usize,
+    /// When its load began at the latest: each second is told after its end.
+    load_began: Option<Instant>,
+    /// When the service had been killed.
+    killed: Option<(jiff::Timestamp, Instant)>,
+}
+
+/// What came of all kills, for whoever makes the long form.
+#[derive(Debug, Default)]
+struct Figures {
+    /// Runs that were going on at a kill, and those of them of which seconds had been told.
+    watched: usize,
+    told: usize,
+    /// Seconds from a run's start to the kill of its service beyond those that are kept: the most, with the one that was under way.
+    beyond_kept_max: f64,
+    /// Whole seconds of load that were over at a kill and are not kept: the most, and of how many runs any.
+    lost_max: usize,
+    lost_of: usize,
+    /// Connections to the target right before a kill: the most, and at how many kills there were any.
+    connections_max: usize,
+    connected: usize,
+    /// The longest that it took until there was none, and until no run was shown as going on.
+    connections_ended_max: Duration,
+    settled_max: Duration,
 }
 
 /// A generator of moments; a failure says its seed.
@@ -80,20 +106,26 @@ fn what_was_acknowledged_outlives_every_kill() {
     let seed = std::process::id().into();
     let mut moments = Moments(seed);
     let acknowledged = Mutex::new(Acknowledged::default());
-    let mut seen: Vec<Seen> = Vec::new();
+    let (mut seen, mut figures) = (None, Figures::default());
     for kill in 0..kills {
-        let service = Service::start(&lab);
-        check_recovered(&service, &seen);
+        let service = restart(&lab, seen.as_ref(), &mut figures);
         let on_restart = if kill % 3 == 0 { "rerun" } else { "interrupt" };
         let life = Duration::from_millis(moments.next(LIFE_MILLISECONDS_MAX));
-        seen = live_and_die(service, &acknowledged, &long_run(database_type, target.as_ref(), on_restart), life);
+        let plan = long_run(database_type, target.as_ref(), on_restart);
+        let before_kill = || {
+            let open = server.as_ref().map_or(0, |server| connections_to(server.port()));
+            figures.connections_max = figures.connections_max.max(open);
+            figures.connected += usize::from(open > 0);
+        };
+        seen = live_and_die(service, &acknowledged, &plan, life, before_kill);
         if let Some(server) = &server {
-            eventually("the connections end", CONNECTIONS_END_MAX, || connections_to(server.port()) == 0);
+            let killed = Instant::now();
+            eventually("the connections end", CONNECTIONS_END_MAX, || open_at(server.port()) == 0);
+            figures.connections_ended_max = figures.connections_ended_max.max(killed.elapsed());
         }
         check_integrity(&lab, kill, seed);
     }
-    let service = Service::start(&lab);
-    check_recovered(&service, &seen);
+    let service = restart(&lab, seen.as_ref(), &mut figures);
     let acknowledged = acknowledged.into_inner().unwrap_or_else(PoisonError::into_inner);
     assert!(acknowledged.experiments.len() >= kills, "{} were created", acknowledged.experiments.len());
     for id in &acknowledged.experiments {
@@ -104,17 +136,37 @@ fn what_was_acknowledged_outlives_every_kill() {
         assert_eq!(answer.status, 200, "seed {seed}: {run} was acknowledged: {}", answer.text());
     }
     check_never_at_once(&service);
+    assert!(figures.told > 0, "runs went on when their service was killed: {figures:?}");
+    assert!(server.is_none() || figures.connected > 0, "they were connected: {figures:?}");
+    report(kills, &figures, &acknowledged);
+}
+
+/// Starts a service where one was killed: what that had under way is over, and kept.
+fn restart(lab: &Lab, seen: Option<&Seen>, figures: &mut Figures) -> Service {
+    let restarted_at = jiff::Timestamp::now();
+    let service = Service::start(lab);
+    check_settled(&service, restarted_at, figures);
+    if let Some(seen) = seen {
+        check_kept(&service, seen, figures);
+    }
+    service
 }
 
 /// Requests and a run, until the service is killed in the midst of them.
-fn live_and_die(mut service: Service, acknowledged: &Mutex<Acknowledged>, plan: &Value, life: Duration) -> Vec<Seen> {
+fn live_and_die(
+    mut service: Service,
+    acknowledged: &Mutex<Acknowledged>,
+    plan: &Value,
+    life: Duration,
+    before_kill: impl FnOnce(),
+) -> Option<Seen> {
     let is_over = AtomicBool::new(false);
     let address = service.address.clone();
-    let mut seen = Vec::new();
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| create_until(&address, acknowledged, &is_over));
         }
+        let watcher = scope.spawn(|| watch(&address, &is_over));
         let id = service.create(plan);
         let run = service.run(&id);
         let mut known = acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,12 +174,45 @@ fn live_and_die(mut service: Service, acknowledged: &Mutex<Acknowledged>, plan: 
         known.runs.push(run);
         drop(known);
         thread::sleep(life);
-        seen = running(&service);
+        before_kill();
         service.child.kill().expect("our child");
         service.child.wait().expect("our child");
+        let killed = (jiff::Timestamp::now(), Instant::now());
         is_over.store(true, Ordering::Relaxed);
+        let seen = watcher.join().expect("it does not panic");
+        seen.map(|seen| Seen { killed: Some(killed), ..seen })
+    })
+}
+
+/// Follows the long run that goes on, as soon as one does, until its service dies.
+fn watch(address: &str, is_over: &AtomicBool) -> Option<Seen> {
+    let mut seen: Option<Seen> = None;
+    while seen.is_none() && !is_over.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(20));
+        let Ok(listed) = request(address, "GET", "/api/v1/runs?status=running", None) else { continue };
+        let runs = listed.json()["items"].as_array().cloned().unwrap_or_default();
+        let Some(run) = runs.iter().find(|run| run["name"].as_str().is_some_and(|name| name.starts_with("long")))
+        else {
+            continue;
+        };
+        let started_at = run["started_at"].as_str().expect("a time").parse().expect("a time");
+        let run = run["id"].as_str().expect("an id").to_owned();
+        seen = Some(Seen { run, started_at, told: 0, load_began: None, killed: None });
+    }
+    let mut seen = seen?;
+    let run = seen.run.clone();
+    // Where the service dies before it has answered, nothing of the run was told.
+    let _ = follow(address, &run, 0, |message| {
+        if message["kind"] == "sample" {
+            let second = message["second"].as_u64().expect("a number");
+            assert_eq!(second, seen.told as u64, "seconds come one after another");
+            seen.told += 1;
+            let began = Instant::now().checked_sub(Duration::from_secs(second + 1));
+            seen.load_began = seen.load_began.into_iter().chain(began).min();
+        }
+        true
     });
-    seen
+    Some(seen)
 }
 
 /// Makes experiments and runs of a moment, and notes those that were acknowledged.
@@ -152,38 +237,69 @@ fn create_until(address: &str, acknowledged: &Mutex<Acknowledged>, is_over: &Ato
     }
 }
 
-/// The runs that go on, as far as they can be read.
-fn running(service: &Service) -> Vec<Seen> {
-    let listed = service.get("/api/v1/runs?status=running").json();
-    let mut found = Vec::new();
-    for run in listed["items"].as_array().expect("a list") {
-        let id = run["id"].as_str().expect("an id").to_owned();
-        let samples = service.get(&format!("/api/v1/runs/{id}/samples?limit=200")).json();
-        let started: jiff::Timestamp = run["started_at"].as_str().expect("a time").parse().expect("a time");
-        let elapsed = jiff::Timestamp::now().duration_since(started).as_secs_f64();
-        found.push(Seen { run: id, seconds: samples["items"].as_array().map_or(0, Vec::len), elapsed });
-    }
-    found
+/// Whether no run of a service that was killed is shown as going on.
+fn check_settled(service: &Service, restarted_at: jiff::Timestamp, figures: &mut Figures) {
+    let started = Instant::now();
+    eventually("no run of the killed service is shown as going on", RUNNING_MAX, || {
+        let listed = service.get("/api/v1/runs?status=running&limit=200").json();
+        let runs = listed["items"].as_array().expect("a list");
+        let time =
+            |run: &Value| run["started_at"].as_str().expect("a time").parse::<jiff::Timestamp>().expect("a time");
+        runs.iter().all(|run| time(run) >= restarted_at)
+    });
+    figures.settled_max = figures.settled_max.max(started.elapsed());
 }
 
-/// Whether the runs that went on when the service was killed are over, and have all their seconds but the last.
-fn check_recovered(service: &Service, seen: &[Seen]) {
-    for Seen { run, seconds, elapsed } in seen {
-        let path = format!("/api/v1/runs/{run}");
-        eventually("the run is not shown as going on", RUNNING_MAX, || {
-            let answer = service.get(&path);
-            assert_eq!(answer.status, 200, "{}", answer.text());
-            answer.json()["status"] != "running"
-        });
-        let samples = service.get(&format!("{path}/samples?limit=200")).json();
-        let kept = samples["items"].as_array().map_or(0, Vec::len);
-        assert!(kept >= *seconds, "{run}: {kept} seconds are kept, and {seconds} had been read");
-        // A run that lasted into its end has no more seconds than it took.
-        let status = service.get(&path).json()["status"].clone();
-        if status == "interrupted" {
-            assert!(kept as f64 + SECONDS_LOST_MAX >= *elapsed, "{run}: {kept} seconds are kept of {elapsed:.1}");
-        }
+/// Whether a run whose service was killed has all seconds that were told of it, and all that were over but for the last.
+fn check_kept(service: &Service, seen: &Seen, figures: &mut Figures) {
+    let Seen { run, started_at, told, load_began, killed } = seen;
+    let (killed_at, killed) = killed.expect("it is over");
+    let samples = service.get(&format!("/api/v1/runs/{run}/samples?limit=200")).json();
+    let samples = samples["items"].as_array().expect("a list");
+    let kept = samples.len();
+    let whole = samples.iter().enumerate().all(|(place, sample)| sample["second"] == place);
+    assert!(whole, "{run}: seconds are missing between others: {samples:?}");
+    assert!(kept >= *told, "{run}: {kept} seconds are kept, and {told} had been told");
+    figures.watched += 1;
+    figures.told += usize::from(*told > 0);
+    // A run that lasted into its end has no more seconds than it took.
+    if service.get(&format!("/api/v1/runs/{run}")).json()["status"] != "interrupted" {
+        return;
     }
+    let beyond_kept = killed_at.duration_since(*started_at).as_secs_f64() - kept as f64;
+    assert!(
+        beyond_kept <= SECONDS_LOST_MAX,
+        "{run}: {kept} seconds are kept, and it went on for {beyond_kept:.2} more"
+    );
+    figures.beyond_kept_max = figures.beyond_kept_max.max(beyond_kept);
+    if let Some(load_began) = load_began {
+        let over = killed.duration_since(*load_began).as_secs() as usize;
+        figures.lost_max = figures.lost_max.max(over.saturating_sub(kept));
+        figures.lost_of += usize::from(over > kept);
+    }
+}
+
+/// Connections of a server's port that are not over, seen from either side: a client that was killed has none any more, while the
+/// server may not have noticed.
+fn open_at(port: u16) -> usize {
+    /// Neither a listener nor the kernel's memory of a connection (`include/net/tcp_states.h`).
+    const NOT_OPEN: [&str; 2] = ["0A", "06"];
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux has it");
+    let place = format!(":{port:04X}");
+    table
+        .lines()
+        .skip(1)
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|fields| fields[1].ends_with(&place) || fields[2].ends_with(&place))
+        .filter(|fields| !NOT_OPEN.contains(&fields[3]))
+        .count()
+}
+
+#[expect(clippy::print_stdout, reason = "the figures of the long form are what it is made for")]
+fn report(kills: usize, figures: &Figures, acknowledged: &Acknowledged) {
+    let Acknowledged { experiments, runs } = acknowledged;
+    let (experiments, runs) = (experiments.len(), runs.len());
+    println!("{kills} kills: {experiments} experiments and {runs} runs were acknowledged, none is lost; {figures:?}");
 }
 
 fn check_integrity(lab: &Lab, kill: usize, seed: u64) {
@@ -282,30 +398,34 @@ fn a_viewer_goes_on_without_a_gap_after_the_service_was_killed() {
 
 /// Numbers and kinds of the messages of a run behind one: so many, or to the end of the stream.
 fn numbers(service: &Service, run: &str, after: u64, at_most: Option<usize>) -> Vec<(u64, String)> {
+    let mut found = Vec::new();
+    let started = Instant::now();
+    let followed = follow(&service.address, run, after, |message| {
+        let kind = message["kind"].as_str().expect("a kind").to_owned();
+        found.push((message["number"].as_u64().expect("a number"), kind));
+        assert!(started.elapsed() < Duration::from_mins(1), "{found:?}");
+        at_most.is_none_or(|most| found.len() < most)
+    });
+    followed.expect("it listens");
+    found
+}
+
+/// Follows a run behind a message until its stream ends, or whoever takes the messages has enough.
+fn follow(address: &str, run: &str, after: u64, mut take: impl FnMut(&Value) -> bool) -> std::io::Result<()> {
     use std::io::{BufRead, BufReader, Write};
-    let mut stream = std::net::TcpStream::connect(&service.address).expect("it listens");
-    stream.set_read_timeout(Some(Duration::from_mins(1))).expect("a time-out");
-    let address = &service.address;
+    let mut stream = std::net::TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_mins(1)))?;
     write!(
         stream,
         "GET /api/v1/runs/{run}/live HTTP/1.1\r\nHost: {address}\r\nLast-Event-ID: {after}\r\nConnection: close\r\n\r\n"
-    )
-    .expect("it reads");
-    let mut found = Vec::new();
-    let started = Instant::now();
-    for line in BufReader::new(stream).lines() {
-        let Ok(line) = line else { break };
-        if let Some(data) = line.strip_prefix("data: ") {
-            let message: Value = serde_json::from_str(data).expect("JSON");
-            found.push((
-                message["number"].as_u64().expect("a number"),
-                message["kind"].as_str().expect("a kind").to_owned(),
-            ));
-        }
-        if at_most.is_some_and(|most| found.len() >= most) {
+    )?;
+    for line in BufReader::new(stream).lines().map_while(Result::ok) {
+        let Some(data) = line.strip_prefix("data: ") else { continue };
+        // The last one may have been cut off with the life of the service.
+        let Ok(message) = serde_json::from_str(data) else { break };
+        if !take(&message) {
             break;
         }
-        assert!(started.elapsed() < Duration::from_mins(1), "{found:?}");
     }
-    found
+    Ok(())
 }
