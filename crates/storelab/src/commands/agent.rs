@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use experiment::{Spec, TargetPlan};
-use experiment::TargetText;
+use experiment::{Spec, TargetPlan, TargetText};
 use results::service::{ClaimedPart, drive_part};
 use results::{Error, Results};
 use runner::Stop;

@@ -15,15 +15,15 @@ use crate::support::{Ended, Lab, assert_exact, eventually, signal};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A store that is shared, and what is measured.
-struct Site {
-    lab: Lab,
-    store: Server,
-    target: Server,
+pub(crate) struct Site {
+    pub(crate) lab: Lab,
+    pub(crate) store: Server,
+    pub(crate) target: Server,
 }
 
 impl Site {
     /// None where something is not installed.
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let lab = Lab::new();
         let store = lab.server("postgres")?;
         let target = lab.server("redis")?;
@@ -31,7 +31,7 @@ impl Site {
     }
 
     /// The password is told as a team would tell it: not on the command line.
-    fn agent(&self, name: &str, more: &[&str]) -> Child {
+    pub(crate) fn agent(&self, name: &str, more: &[&str]) -> Child {
         let mut command = self.lab.command(&[&["agent", "--name", name], more].concat());
         command.env("STORELAB_STORE", self.store.url()).env("STORELAB_TARGET", self.target.url());
         command.spawn().expect("the program starts")
@@ -44,12 +44,12 @@ impl Site {
         command.spawn().expect("the program starts")
     }
 
-    fn results(&self) -> Results {
+    pub(crate) fn results(&self) -> Results {
         Results::open(&Location::Postgres(self.store.url().to_owned())).expect("the store opens")
     }
 }
 
-fn ended(child: Child) -> Ended {
+pub(crate) fn ended(child: Child) -> Ended {
     Ended::of(child.wait_with_output().expect("it ends"))
 }
 
@@ -95,7 +95,7 @@ fn dumped(site: &Site) -> String {
 }
 
 /// The run's histograms are those of its parts, bit for bit.
-fn check_outcomes(results: &mut Results, id: Uuid) {
+pub(crate) fn check_outcomes(results: &mut Results, id: Uuid) {
     let told = (0..2).map(|part| results.part_outcome(id, part).expect("there").expect("it ended"));
     let mut outcomes: Vec<_> = told.map(|told| experiment::decode_outcome(&told).expect("read")).collect();
     let mut together = outcomes.remove(0);
@@ -120,7 +120,7 @@ fn check_outcomes(results: &mut Results, id: Uuid) {
 }
 
 /// So are its seconds.
-fn check_seconds(results: &mut Results, id: Uuid) {
+pub(crate) fn check_seconds(results: &mut Results, id: Uuid) {
     let mut told = [0_u64; 64];
     let mut latencies = Histogram::new();
     for part in 0..2 {
@@ -151,12 +151,13 @@ fn an_agent_that_is_killed_is_lost_and_nobody_takes_its_part() {
     let run = site.run(&["--rate", "200/s", "--sessions", "6", "--for", "8s", "--drain", "2s"]);
     let mut results = site.results();
     let mut id = None;
-    eventually("both parts are driven", PATIENCE, || {
+    eventually("the run has begun", PATIENCE, || {
         id = results.runs(1).expect("listed").first().map(|run| run.id);
-        id.is_some_and(|id| (0..2).all(|part| !results.part_seconds(id, part, 1, 1).expect("read").is_empty()))
+        id.is_some()
     });
-    let spare = site.agent("spare", &[]);
     let id = id.expect("it was found");
+    await_both_parts(&mut results, id);
+    let spare = site.agent("spare", &[]);
     let victim = results.parts(id).expect("there")[1].agent.clone();
     let victim = usize::from(victim == "two");
     agents[victim].kill().expect("it is ours");
@@ -176,8 +177,15 @@ fn an_agent_that_is_killed_is_lost_and_nobody_takes_its_part() {
     }
 }
 
+/// Waits until both parts of a run have told more than a second.
+pub(crate) fn await_both_parts(results: &mut Results, run: Uuid) {
+    eventually("both parts are driven", PATIENCE, || {
+        (0..2).all(|part| !results.part_seconds(run, part, 1, 1).expect("read").is_empty())
+    });
+}
+
 /// It says who was lost, and that this was seen within five seconds.
-fn check_reason(record: &Value) {
+pub(crate) fn check_reason(record: &Value) {
     assert_eq!(record["verdict"]["valid"], false);
     let reasons = record["verdict"]["reasons"].to_string();
     assert!(reasons.contains("part 2 of 2") && reasons.contains("was lost"), "{reasons}");
