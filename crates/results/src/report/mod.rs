@@ -13,6 +13,7 @@ mod history;
 mod knee;
 mod page;
 mod profiles;
+mod prometheus;
 mod resources;
 mod sections;
 mod table;

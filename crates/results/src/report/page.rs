@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::format::{escape, push};
 use super::profiles::{self, Picture};
-use super::{charts, knee, resources, sections, verdict};
+use super::{charts, knee, prometheus, resources, sections, verdict};
 use stats::Series;
 
 const STYLE: &str = include_str!("style.css");
@@ -58,6 +58,7 @@ pub(super) fn render(record: &Record, series: &Series, histograms: &[HistogramRe
     sections::accounting(&mut out, record);
     verdict::verification(&mut out, record);
     write_resources(&mut out, record, series);
+    prometheus::section(&mut out, record, series);
     profiles::section(&mut out, record, pictures);
     sections::errors(&mut out, record);
     sections::server(&mut out, record);
