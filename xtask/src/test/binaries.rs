@@ -49,9 +49,17 @@ impl fmt::Display for Binary {
 }
 
 /// Cargo, the one that runs this.
+///
+/// What it told this program about its package is not passed on: build scripts that look at it would run again, and half
+/// of the workspace would be built anew.
 pub(super) fn cargo(root: &Path) -> Command {
+    const OF_THIS_PACKAGE: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root);
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in names.filter(|name| OF_THIS_PACKAGE.iter().any(|prefix| name.starts_with(prefix))) {
+        command.env_remove(name);
+    }
     command
 }
 
