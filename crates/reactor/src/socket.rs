@@ -516,10 +516,14 @@ mod tests {
         for at in times {
             reactor.wake_at(at).expect("an alarm");
         }
-        for milliseconds in [10, 20, 30] {
+        // On a host that stands still several are over at once, and one wait has them all: what is waited for is to come yet.
+        let mut waits = 0;
+        while start.elapsed() < Duration::from_millis(30) {
             reactor.wait().expect("a wait");
-            assert!(start.elapsed() >= Duration::from_millis(milliseconds), "woken early");
+            waits += 1;
+            assert!(start.elapsed() >= Duration::from_millis(10 * waits), "woken early");
         }
+        assert!(waits <= 3, "{waits}");
     }
 
     #[test]
