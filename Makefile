@@ -55,8 +55,9 @@ engines-all: compiler ## Install all servers, those too that are built from sour
 	$(STORELAB) engines install all --builds
 
 .PHONY: test-engines
-test-engines: engines-all ## Install all servers, and run the conformance suite over every one of them.
+test-engines: engines-all ## Install all servers, and run the conformance suite over every one of them, in every way.
 	STORELAB_EVERY_WAY=1 $(CARGO) test -p testkit --test conformance
+	STORELAB_EVERY_WAY=1 $(CARGO) test -p provision --test it
 
 .PHONY: docs-api
 docs-api: compiler ## Write docs/api/openapi.json: what the service says of its API.

@@ -55,6 +55,15 @@ fn installed() -> Vec<&'static dyn Engine> {
     ENGINES.iter().copied().filter(|engine| is_installed(*engine, &home)).collect()
 }
 
+/// Those of them that what an owner and a supervisor do is shown with, since it depends on a server's processes and not on the
+/// product; all where `STORELAB_EVERY_WAY` is set.
+fn kinds() -> Vec<&'static dyn Engine> {
+    /// One process; one with a child for each connection; one that takes long to end; one within Java.
+    const KINDS: [&str; 4] = ["redis", "postgres", "mysql", "elasticsearch"];
+    let every = std::env::var_os("STORELAB_EVERY_WAY").is_some();
+    installed().into_iter().filter(|engine| every || KINDS.contains(&engine.name())).collect()
+}
+
 #[expect(clippy::print_stderr, reason = "a test's report goes to whoever runs it")]
 fn is_installed(engine: &dyn Engine, home: &Home) -> bool {
     match engine.find(home) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use provision::{Engine, Home, Instance, Options, Process, engine};
 
 use crate::lifecycle::{assert_gone, serves};
-use crate::{eventually, home, installed, start, within};
+use crate::{eventually, home, kinds, start, within};
 
 /// Tells this program to be an owner, started by a test: `ENGINE hold|detach HOME`.
 const ROLE: &str = "STORELAB_TEST_OWNER";
@@ -40,7 +40,7 @@ fn owner_process() {
 
 #[test]
 fn a_killed_owners_server_is_gone_within_two_seconds_also_a_paused_one() {
-    for engine in installed() {
+    for engine in kinds() {
         for is_paused in [false, true] {
             let (_folder, home) = home();
             let mut owner = start_owner(engine, "hold", &home);
@@ -63,7 +63,7 @@ fn a_killed_owners_server_is_gone_within_two_seconds_also_a_paused_one() {
 
 #[test]
 fn what_a_killed_owner_and_its_killed_supervisor_left_is_swept_up() {
-    for engine in installed() {
+    for engine in kinds() {
         let (_folder, home) = home();
         let mut owner = start_owner(engine, "hold", &home);
         let instance = only(&home);
@@ -84,7 +84,7 @@ fn what_a_killed_owner_and_its_killed_supervisor_left_is_swept_up() {
 
 #[test]
 fn a_detached_server_outlives_its_owner_until_it_is_stopped() {
-    for engine in installed() {
+    for engine in kinds() {
         let (_folder, home) = home();
         let mut owner = start_owner(engine, "detach", &home);
         assert!(owner.wait().expect("it ends by itself").success());
