@@ -270,8 +270,20 @@ impl<'a> Manifest<'a> {
         self.client.run(text).await.map(|_| ())
     }
 
-    /// What is there, and that a manifest, if there is one, is ours.
+    /// What is there, and that a manifest, if there is one, is ours: looked at again where it seems not to be, since it may be
+    /// made or dropped between two statements.
     async fn look(&self) -> Result<Found> {
+        const LOOKS: usize = 4;
+        for _ in 1..LOOKS {
+            match self.look_once().await {
+                Err(error) if error.kind() == ErrorKind::Config => tokio::time::sleep(LOCK_INTERVAL).await,
+                found => return found,
+            }
+        }
+        self.look_once().await
+    }
+
+    async fn look_once(&self) -> Result<Found> {
         let Address { keyspace, .. } = self.address;
         let text = format!("SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = '{keyspace}'");
         let found = self.client.rows(&text).await?;

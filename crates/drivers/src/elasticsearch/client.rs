@@ -181,15 +181,19 @@ impl Client {
 
     /// Sends a request that must succeed, and reads its reply.
     pub(super) async fn ask<T: DeserializeOwned>(&mut self, method: Method, path: &str, body: &str) -> Result<T> {
-        let reply = self.send(method, path, body.as_bytes()).await?;
-        if !reply.status.is_success() {
-            return Err(Failure::of(reply).into_error());
-        }
-        serde_json::from_slice(reply.body).map_err(|source| not_understood(reply.body, source))
+        understood(self.send(method, path, body.as_bytes()).await?)
     }
 
     /// Whether the connection is gone.
     pub(super) fn is_broken(&self) -> bool {
         self.connection.is_broken()
     }
+}
+
+/// What a reply says.
+pub(super) fn understood<T: DeserializeOwned>(reply: Reply<'_>) -> Result<T> {
+    if !reply.status.is_success() {
+        return Err(Failure::of(reply).into_error());
+    }
+    serde_json::from_slice(reply.body).map_err(|source| not_understood(reply.body, source))
 }

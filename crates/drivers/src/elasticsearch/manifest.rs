@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{Dataset, Error, LoadState, Namespace, OwnedObject, Result};
 
-use super::client::Client;
+use super::client::{Client, understood};
 use super::failure::Failure;
 use super::indices::{self, Index};
 use crate::http::{Method, StatusCode};
@@ -101,12 +101,7 @@ fn index_of(namespace: &Namespace) -> String {
 /// `Config` where the manifest's name is somebody else's.
 pub(super) async fn entries(client: &mut Client, prefix: &str) -> Result<BTreeMap<Namespace, Entry>> {
     let path = format!("{prefix}/{ALIAS}/_mapping");
-    let reply = client.send(Method::GET, &path, b"").await?;
-    if reply.status == StatusCode::NOT_FOUND {
-        let failure = Failure::of(reply);
-        return if failure.is("index_not_found_exception") { Ok(BTreeMap::new()) } else { Err(failure.into_error()) };
-    }
-    let mappings: Mappings = client.ask(Method::GET, &path, "").await?;
+    let mappings = mappings(client, &path).await?;
     mappings.iter().map(|(index, mapping)| Entry::read(index, mapping).ok_or_else(|| in_the_way(ALIAS))).collect()
 }
 
@@ -212,13 +207,17 @@ async fn existing(client: &mut Client, prefix: &str, names: &[String]) -> Result
     if names.is_empty() {
         return Ok(Mappings::new());
     }
-    let path = format!("{prefix}/{}/_mapping?ignore_unavailable=true", names.join(","));
-    let reply = client.send(Method::GET, &path, b"").await?;
-    if reply.status == StatusCode::NOT_FOUND {
-        let failure = Failure::of(reply);
-        return if failure.is("index_not_found_exception") { Ok(Mappings::new()) } else { Err(failure.into_error()) };
+    mappings(client, &format!("{prefix}/{}/_mapping?ignore_unavailable=true", names.join(","))).await
+}
+
+/// The mappings of a path's indices, of which there may be none; asked for once, since the next moment others may drop them.
+async fn mappings(client: &mut Client, path: &str) -> Result<Mappings> {
+    let reply = client.send(Method::GET, path, b"").await?;
+    if reply.status != StatusCode::NOT_FOUND {
+        return understood(reply);
     }
-    client.ask(Method::GET, &path, "").await
+    let failure = Failure::of(reply);
+    if failure.is("index_not_found_exception") { Ok(Mappings::new()) } else { Err(failure.into_error()) }
 }
 
 /// Drops those of a namespace's indices that are there and ours.

@@ -18,6 +18,10 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Between two attempts at it: a schema changes in tens of milliseconds.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// For how long a manifest that looks foreign or cannot be read is looked at again: it may have been dropped with its last
+/// entry, or made, between two statements of a look that holds no lock, and some products take a moment to show either.
+const DOUBT: Duration = Duration::from_secs(1);
+
 /// What `lock` gives where it must be asked for again.
 const LOCK_LATER: i64 = 2;
 
@@ -120,7 +124,22 @@ impl<'a, L: Link> Script<'a, L> {
         }
     }
 
+    /// What the manifest holds, also while others drop or make it.
     async fn entries(&mut self) -> Result<Vec<Entry>> {
+        let until = Instant::now() + DOUBT;
+        loop {
+            match self.look().await {
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Config | ErrorKind::Rejected) && Instant::now() < until =>
+                {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                entries => return entries,
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<Vec<Entry>> {
         if !self.has_manifest().await? {
             return Ok(Vec::new());
         }

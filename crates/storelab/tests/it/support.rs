@@ -196,6 +196,12 @@ impl ProcessorTime {
         let now = Self::so_far();
         (now.stolen - self.stolen) as f64 / (now.all - self.all).max(1) as f64
     }
+
+    /// Whether so much of it was that what was timed since then says nothing: a hundredth of all time decides a p99.
+    pub(crate) fn was_hindered(&self) -> bool {
+        const STOLEN_SHARE_MAX: f64 = 0.002;
+        self.stolen_since() > STOLEN_SHARE_MAX
+    }
 }
 
 /// Established connections to a loopback port, seen from the clients' side.

@@ -1,5 +1,6 @@
 //! Only what is ours is touched, and nothing of ours stays.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::AtomicU64;
@@ -7,6 +8,7 @@ use std::task::Poll;
 
 use libtest_mimic::Completion;
 use store::{DataSize, Dataset, Driver, ErrorKind, LoadPart, LoadState, Namespace, Request, Store, execute};
+use tokio::task::yield_now;
 
 use crate::catalogue::{assert_same, fingerprint, in_dialect, populate};
 use crate::data::Source;
@@ -19,6 +21,7 @@ pub(crate) fn sentences(driver: &dyn Driver) -> Vec<Sentence> {
         says("the_manifest_lists_what_was_made_and_goes_with_its_last_entry", manifest).alone(),
         says("cleaning_one_namespace_leaves_the_others", one_of_several).alone(),
         says("cleaning_nothing_is_fine", nothing).alone(),
+        says("the_manifest_is_listed_while_others_make_and_drop_it", changing).alone(),
     ];
     if has_other_way_in(driver) {
         sentences.extend([
@@ -85,6 +88,29 @@ async fn one_of_several(lab: &Lab) {
 async fn nothing(lab: &Lab) {
     assert!(lab.store.clean(None).await.expect("fine").is_empty());
     assert!(lab.store.clean(Some(&lab.namespace())).await.expect("fine").is_empty());
+    assert!(owned(lab).await.is_empty());
+}
+
+/// A manifest that goes with its last entry, and comes with the next one, is seen as it was or as it is, and never as foreign.
+async fn changing(lab: &Lab) {
+    const ROUNDS: usize = 3;
+    let (records, is_over) = (lab.records(1), Cell::new(false));
+    let others = async {
+        for _ in 0..ROUNDS {
+            lab.store.create(&records).await.expect("it can be made");
+            lab.store.clean(Some(records.namespace())).await.expect("it can be cleaned");
+        }
+        is_over.set(true);
+    };
+    let lists = async {
+        while !is_over.get() {
+            let ours = records.namespace().as_str();
+            assert!(owned(lab).await.iter().all(|object| object.namespace == ours), "nothing else is there");
+            lab.store.load_state(&records).await.expect("known");
+            yield_now().await;
+        }
+    };
+    tokio::join!(others, lists);
     assert!(owned(lab).await.is_empty());
 }
 

@@ -8,7 +8,7 @@ use provision::Server;
 use serde_json::Value;
 
 use crate::crash::await_load;
-use crate::support::{Ended, Lab, assert_exact};
+use crate::support::{Ended, Lab, ProcessorTime, assert_exact, skipped};
 
 /// The place of the phase that counts, after its warm-up.
 const RECORDED: u16 = 1;
@@ -84,17 +84,20 @@ fn names_second(text: &str, second: u64) -> bool {
 /// stall, p99 19 twentieths, max the whole. The rate leaves the server the strength to work off what waited in a time that
 /// is small against 2 % of the answer.
 ///
-/// Whatever else the host does can only make latencies longer, so the best of a few tries is what the program measured.
+/// Whatever else the host does can only make latencies longer, so the best of a few tries is what the program measured. Tries
+/// during which other guests had the processors do not count; where there were no others, the test says so.
 fn check(lab: &Lab, engine: &str) -> Result<(), String> {
     const TRIES: usize = 3;
+    const HINDERED_MAX: usize = 3;
     /// An engine and what it is asked for a second, where it is not [`RATE`].
     const RATES: &[(&str, u32)] = &[("redis", 250), ("cassandra", 40), ("dynamodb", 40), ("influxdb", 10)];
     const RATE: u32 = 100;
     let Some(server) = lab.server(engine) else { return Ok(()) };
     let rate = RATES.iter().find(|(name, _)| *name == engine).map_or(RATE, |(_, rate)| *rate);
     let rate_text = format!("{rate}/s");
-    let mut told = Vec::new();
-    for _ in 0..TRIES {
+    let (mut told, mut hindered) = (Vec::new(), Vec::new());
+    while told.len() < TRIES && hindered.len() < HINDERED_MAX {
+        let before = ProcessorTime::so_far();
         let record = run_with_stall(lab, &server, &["--rate", &rate_text, "--sessions", "64"]);
         let accounting = &record["accounting"];
         assert_eq!(accounting["succeeded"].as_u64(), Some(u64::from(rate) * 10), "{engine}: {accounting}");
@@ -105,9 +108,13 @@ fn check(lab: &Lab, engine: &str) -> Result<(), String> {
         if answers.iter().all(|(_, told, exact)| (told - exact).abs() <= 0.02 * exact + spacing) {
             return Ok(());
         }
-        told.push(answers);
+        if before.was_hindered() { &mut hindered } else { &mut told }.push(answers);
     }
-    Err(format!("{engine}: (figure, told, exact) in seconds: {told:?}"))
+    if told.len() == TRIES {
+        return Err(format!("{engine}: (figure, told, exact) in seconds: {told:?}, {hindered:?} while hindered"));
+    }
+    skipped(&format!("the latencies of a stalled {engine}, since others had the processors: {hindered:?}"));
+    Ok(())
 }
 
 #[test]
