@@ -7,7 +7,7 @@ mod remedy;
 
 use std::collections::BTreeMap;
 
-use experiment::{Collect, LoadPlan, TargetText, ThresholdPlan, WorkloadPlan};
+use experiment::{Collect, LoadPlan, PrometheusPlan, TargetText, ThresholdPlan, WorkloadPlan};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -64,10 +64,15 @@ pub(crate) struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = settings_schema, required = false)]
     pub(crate) settings: Option<BTreeMap<String, Setting>>,
-    /// What is recorded beside the client: `host`, `server`, `flamegraph`, `flamegraph_generator`.
+    /// What is recorded beside the client: `host`, `server`, `flamegraph`, `flamegraph_generator`, `prometheus`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>, example = json!(["host", "server"]))]
     pub(crate) collect: Option<Vec<Collect>>,
+    /// What a Prometheus is asked for once the run is over, where `collect` has `prometheus`: its `url`, which may go where
+    /// targets may, and `queries`, gauges by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = prometheus_schema, required = false)]
+    pub(crate) prometheus: Option<PrometheusPlan>,
     /// Conditions on what is measured: expressions, or objects `{expr, abort_on_fail, delay}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<serde_json::Value>>, example = json!(["p99(select) < 20ms"]))]
@@ -125,6 +130,16 @@ fn settings_schema() -> Schema {
         SchemaType::from_iter([Type::Object, Type::Null]),
         "Parameters of the workload, by name.",
         json!({ "mode": "mix", "weights": "insert=1,select=9" }),
+    )
+}
+
+fn prometheus_schema() -> Schema {
+    described(
+        SchemaType::from_iter([Type::Object, Type::Null]),
+        "What a Prometheus is asked for once the run is over, where `collect` has `prometheus`: its `url`, which may go where \
+         targets may (without it, where the service's `PROMETHEUS_URL` says), and `queries`, gauges by name (without them, those \
+         of the usual exporters).",
+        json!({ "url": "http://127.0.0.1:9090", "queries": { "cpu_percent": "100 * (1 - avg(rate(node_cpu_seconds_total{mode=\"idle\"}[1m])))" } }),
     )
 }
 

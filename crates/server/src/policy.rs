@@ -24,6 +24,9 @@ const FILE_OPTIONS: [&str; 1] = ["tls_ca"];
 /// The URL parameter that names further hosts.
 const NODES_OPTION: &str = "nodes";
 
+/// The schemes of a web server, with their ports.
+const WEB: [(&str, u16); 2] = [("http", 80), ("https", 443)];
+
 /// What somebody can do who may not go there.
 const REMEDY: &str =
     "use a server on this machine, or ask an administrator to allow its host and port: POST /api/v1/targets";
@@ -145,13 +148,31 @@ impl Policy {
         Ok(target.with_reach(Arc::new(self.clone())))
     }
 
-    fn networked(&self, default_port: u16, text: &str, rest: &str) -> Result<Target, Refusal> {
-        let authority = Authority::of(rest)?;
-        let (_, target) = drivers::resolve(text)?;
-        // Two readers of one text must agree on where it leads.
-        if !target.host().eq_ignore_ascii_case(authority.host) || target.port() != authority.port {
-            return Err(Refusal::new("the target's host can be read in more than one way", "write scheme://host:port"));
+    /// A web server that is asked something beside the target, if it may be. It carries this policy.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check); also where it has more than host, port and path, since what has a password is not written
+    /// into an experiment.
+    pub(crate) fn check_web(&self, text: &str) -> Result<Target, Refusal> {
+        form::check_text(text)?;
+        let (scheme, rest) = text.split_once(':').unwrap_or_default();
+        let (_, default_port) = WEB.into_iter().find(|(known, _)| *known == scheme).ok_or_else(|| {
+            Refusal::new("it is no URL of a web server", "write http://host:9090 or https://host:9090")
+        })?;
+        let target = one_reading(Target::parse(text)?, rest)?;
+        if rest.contains(['@', '?']) {
+            return Err(Refusal::new(
+                "it has more than host, port and path",
+                "leave user, password and parameters out, or have PROMETHEUS_URL set where the service runs",
+            ));
         }
+        self.check_nodes(&target, default_port)?;
+        Ok(target.with_reach(Arc::new(self.clone())))
+    }
+
+    fn networked(&self, default_port: u16, text: &str, rest: &str) -> Result<Target, Refusal> {
+        let (_, target) = drivers::resolve(text)?;
+        let target = one_reading(target, rest)?;
         for option in FILE_OPTIONS {
             if target.option(option).is_some() {
                 return Err(Refusal::new(
@@ -164,15 +185,18 @@ impl Policy {
         for entry in target.option(NODES_OPTION).into_iter().flat_map(|list| list.split(',')) {
             form::check_node(entry)?;
         }
-        for node in target.nodes(default_port)? {
-            if !self.allows(&node) {
-                return Err(Refusal::new(
-                    format!("{node} is not allowed: load goes to this machine and to registered targets only"),
-                    REMEDY,
-                ));
-            }
-        }
+        self.check_nodes(&target, default_port)?;
         Ok(target)
+    }
+
+    fn check_nodes(&self, target: &Target, default_port: u16) -> Result<(), Refusal> {
+        match target.nodes(default_port)?.into_iter().find(|node| !self.allows(node)) {
+            None => Ok(()),
+            Some(node) => Err(Refusal::new(
+                format!("{node} is not allowed: load goes to this machine and to registered targets only"),
+                REMEDY,
+            )),
+        }
     }
 
     /// Whether that host and port may be named at all.
@@ -207,6 +231,16 @@ impl Reach for Policy {
 
     fn remedy(&self) -> &'static str {
         REMEDY
+    }
+}
+
+/// The target, if another reader of what is behind its scheme agrees on where it leads.
+fn one_reading(target: Target, rest: &str) -> Result<Target, Refusal> {
+    let authority = Authority::of(rest)?;
+    if target.host().eq_ignore_ascii_case(authority.host) && target.port() == authority.port {
+        Ok(target)
+    } else {
+        Err(Refusal::new("the target's host can be read in more than one way", "write scheme://host:port"))
     }
 }
 

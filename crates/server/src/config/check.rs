@@ -66,13 +66,14 @@ pub(crate) fn check(
     let (text, target) = target(driver, config, policy, lookup)?;
     check_numbers(config, caps)?;
     check_operations(driver, config)?;
+    check_prometheus(config, policy)?;
     let mut plan = Plan {
         name: Some(name.to_owned()),
         target: Some(text.as_str().into()),
         workload: Some(workload(config, caps)?),
         load: load(config, driver, caps)?,
         collect: config.collect.clone(),
-        prometheus: None,
+        prometheus: config.prometheus.clone(),
         thresholds: Vec::new(),
         abort_on_fail: None,
         seed: config.seed,
@@ -214,6 +215,15 @@ fn check_operations(driver: &dyn Driver, config: &Config) -> Result<(), Problem>
     Ok(())
 }
 
+/// Where a client would have a Prometheus asked. One that the service's environment names goes no further, either.
+fn check_prometheus(config: &Config, policy: &Policy) -> Result<(), Problem> {
+    let Some(url) = config.prometheus.as_ref().and_then(|asked| asked.url.as_ref()) else { return Ok(()) };
+    match policy.check_web(url.expose()) {
+        Ok(_) => Ok(()),
+        Err(refusal) => Err(Problem::invalid("config.prometheus.url", refusal.reason).with_remedy(refusal.remedy)),
+    }
+}
+
 /// The workload with its parameters, those of their own fields among them.
 fn workload(config: &Config, caps: &Caps) -> Result<WorkloadPlan, Problem> {
     let mut plan = config.workload.clone().unwrap_or_else(|| WorkloadPlan::named(OPERATIONS));
@@ -348,7 +358,7 @@ fn of_plan(error: &Error) -> Problem {
     let field = if message.starts_with("parameter ") || message.contains(" has no parameter ") {
         let typed = if message.starts_with("parameter ") { parameter() } else { last_quoted(&message) };
         if typed.starts_with("config.") { typed } else { format!("config.settings.{typed}") }
-    } else if quoted.starts_with("load.") {
+    } else if ["load.", "prometheus"].iter().any(|own| quoted.starts_with(own)) {
         format!("config.{quoted}")
     } else if message.contains("threshold") {
         "config.thresholds".to_owned()

@@ -17,6 +17,8 @@ const WORDS: &[(&str, &str)] = &[
         "start as many agents as there are parts on the service's own results store (docs/agents.md), or give fewer \
          `config.parts` or a longer `config.parts_within`",
     ),
+    ("`prometheus.url` in the plan", "`config.prometheus.url`"),
+    ("add `prometheus` to `collect`", "add `prometheus` to `config.collect`"),
     ("run with --io epoll", "give `config.load.io` as `epoll`"),
     ("run without --pin", "leave out `config.load.pin`"),
     ("use --force to compare them all the same", "give `force` as true to compare them all the same"),

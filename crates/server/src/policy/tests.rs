@@ -328,3 +328,34 @@ fn no_refusal_shows_a_password() {
         assert!(!shown.contains(CANARY) && !refusal.remedy.is_empty(), "{shown}");
     }
 }
+
+#[test]
+fn a_web_server_beside_the_target_is_held_to_the_same() {
+    let policy = policy();
+    for text in
+        ["http://127.0.0.1:9090", "https://localhost:9090/prometheus", "http://db.example:6379", "http://[::1]:1"]
+    {
+        let target = policy.check_web(text).unwrap_or_else(|refusal| panic!("{text}: {refusal:?}"));
+        assert_eq!(target.to_string().trim_end_matches('/'), text);
+    }
+    for text in [
+        "",
+        "http",
+        "127.0.0.1:9090",
+        "postgres://127.0.0.1:9090",
+        "file:///etc/passwd",
+        "http:127.0.0.1",
+        "http://example.org:9090",
+        "http://db.example:9090",
+        "http://169.254.169.254/latest",
+        "http://127.1:9090",
+        "http://user:c4nary@127.0.0.1:9090",
+        "http://127.0.0.1:9090/?token=c4nary",
+        "http://127.0.0.1:9090@example.org",
+        "http://127.0.0.1:9090\\@example.org",
+    ] {
+        let refusal = policy.check_web(text).expect_err(text);
+        assert!(!format!("{refusal:?}").contains("c4nary"), "{refusal:?}");
+    }
+    assert!(Policy::new(false, Vec::new()).check_web("http://127.0.0.1:9090").is_err());
+}

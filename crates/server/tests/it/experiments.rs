@@ -110,6 +110,7 @@ fn what_is_wrong_is_refused_with_its_field_and_a_remedy() {
     let lab = Lab::open();
     let with =
         |database_type: &str, config: Value| json!({ "name": "x", "database_type": database_type, "config": config });
+    let prometheus = |asked: Value| with("sqlite", json!({ "collect": ["prometheus"], "prometheus": asked }));
     for (body, field, remedy) in [
         (with("postgers", json!({})), "database_type", "did you mean `postgres`?"),
         (with("sqlite", json!({ "rows": 0 })), "config.rows", "from 1 to"),
@@ -133,6 +134,21 @@ fn what_is_wrong_is_refused_with_its_field_and_a_remedy() {
         (with("sqlite", json!({ "operations": [] })), "config.operations", "leave the field out"),
         (with("sqlite", json!({ "operations": "insert" })), "config.operations", ""),
         (with("sqlite", json!({ "tarket": "x" })), "config.tarket", ""),
+        (with("sqlite", json!({ "collect": ["prometheus"] })), "config.prometheus", "PROMETHEUS_URL"),
+        (
+            with("sqlite", json!({ "prometheus": { "url": "http://127.0.0.1:1" } })),
+            "config.prometheus",
+            "config.collect",
+        ),
+        (prometheus(json!({ "url": "http://example.org:9090" })), "config.prometheus.url", "administrator"),
+        (prometheus(json!({ "url": "redis://127.0.0.1" })), "config.prometheus.url", "http://"),
+        (prometheus(json!({ "url": "http://u:p@127.0.0.1:1" })), "config.prometheus.url", "PROMETHEUS_URL"),
+        (
+            prometheus(json!({ "url": "http://127.0.0.1:1", "queries": { "up": "" } })),
+            "config.prometheus.queries.up",
+            "PromQL",
+        ),
+        (prometheus(json!({ "uri": "http://127.0.0.1:1" })), "config.prometheus.uri", ""),
         (with("sqlite", json!([])), "config", ""),
         (with("sqlite", json!({ "load": [] })), "config.load", ""),
         (with("sqlite", json!({ "load": { "sesions": 3 } })), "config.load.sesions", ""),
