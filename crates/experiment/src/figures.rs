@@ -46,7 +46,7 @@ fn record_of(sample: &Sample, names: &[&'static str], mut gauges: BTreeMap<&'sta
 }
 
 /// The gauge that counts a second's errors of a kind; one that did not occur is left out.
-const fn errors_gauge(kind: ErrorKind) -> &'static str {
+pub(crate) const fn errors_gauge(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Config => "errors.config",
         ErrorKind::Unreachable => "errors.unreachable",

@@ -12,6 +12,7 @@ mod plan;
 mod profiles;
 mod prometheus;
 mod record;
+mod resume;
 mod run;
 mod search;
 mod seconds;
@@ -43,7 +44,8 @@ pub use record::{
     PrometheusRecord, Provenance, QuarterRecord, Record, RecoveryRecord, SCHEMA, SampleRecord, SampledOperation,
     ServerRecord, Sink, Status, TargetRecord, ThresholdRecord, ValidityCheck, Verdict, Verification, WorkloadRecord,
 };
-pub use run::{Connected, DataPolicy, Event, Finished, Options, UNVERIFIED, connect, run, run_divided};
+pub use resume::{Progress, ResumedRecord, check_resumable, sample_of};
+pub use run::{Connected, DataPolicy, Event, Finished, Options, UNVERIFIED, connect, run, run_divided, run_resumed};
 pub use search::{Dimension, FindPlan, LoadRange, ScalabilityRecord, SearchPoint, SearchRecord, Share, Stage};
 pub use spec::{LOCAL_PREFIX, Spec, TargetPlan, resolve_target, workload_named};
 pub use target_text::TargetText;

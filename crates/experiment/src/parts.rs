@@ -12,12 +12,13 @@ mod wire;
 
 use std::num::NonZeroU32;
 
-use runner::{Outcome, Part, Quarter, RunSpec, Sample};
+use runner::{Outcome, Part, Quarter, RunSpec, Sample, Watch};
 use serde::{Deserialize, Serialize};
 use store::{Capability, Error, Result};
 use uuid::Uuid;
 
-use crate::record::Verdict;
+use crate::record::{SampleRecord, Verdict};
+use crate::resume::ResumedRecord;
 use crate::spec::{Spec, TargetPlan};
 
 pub use driving::{part_plan, part_spec, run_part};
@@ -33,13 +34,13 @@ const BOUND_US_DOUBTFUL: u64 = 100_000;
 /// A generator that uses more of its processors than this no longer keeps time (as the check of one host has it).
 const CPU_PERCENT_MAX: f64 = 95.0;
 
-/// Drives a load from somewhere: from many hosts.
+/// Drives a load from somewhere: from many hosts, or from where it was cut off.
 pub trait Drive {
-    /// Drives the load of that run to its end, as [`runner::run`] does from here.
+    /// Drives the load of that run to its end, as [`runner::run_watched`] does from here.
     ///
     /// # Errors
     /// What keeps the load from being driven at all. A part that is lost on the way is no error but told in its record.
-    fn drive(&self, run: Uuid, spec: &RunSpec, observe: &mut dyn FnMut(Seen<'_>)) -> Result<Driven>;
+    fn drive(&self, run: Uuid, spec: &RunSpec, watchers: &Watch, observe: &mut dyn FnMut(Seen<'_>)) -> Result<Driven>;
 }
 
 /// What is seen of a load that others drive.
@@ -54,6 +55,8 @@ pub enum Seen<'a> {
     },
     /// A second of all parts together has ended.
     Second(&'a Sample),
+    /// A second that an earlier run had measured, with what it had kept of it.
+    Known(&'a Sample, &'a SampleRecord),
     /// A quarter of a second that is watched has ended, of a load that one process drives.
     Quarter(&'a Quarter),
 }
@@ -65,6 +68,8 @@ pub struct Driven {
     pub outcome: Outcome,
     /// Who drove which part.
     pub parts: Vec<PartRecord>,
+    /// From where it went on, where it did not begin here.
+    pub resumed: Option<ResumedRecord>,
 }
 
 /// How a part ended.

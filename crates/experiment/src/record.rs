@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::parts::PartRecord;
 use crate::plan::LoadPlan;
+use crate::resume::ResumedRecord;
 use crate::search::SearchRecord;
 
 /// The name of the shape.
@@ -81,6 +82,9 @@ pub struct Record {
     /// Who drove which part of the load, where several hosts did.
     #[serde(default)]
     pub parts: Vec<PartRecord>,
+    /// From where it went on, where a run before it was cut off.
+    #[serde(default)]
+    pub resumed: Option<ResumedRecord>,
     /// Under which circumstances.
     pub provenance: Provenance,
     /// Where the report is, if one was written.

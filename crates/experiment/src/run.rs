@@ -23,6 +23,7 @@ use crate::record::{
     AccountingRecord, CheckRecord, GeneratorRecord, HistogramRecord, OperationRecord, PhaseRecord, Provenance, Record,
     RecoveryRecord, SCHEMA, SampleRecord, ServerRecord, Sink, Status, TargetRecord, Verification, WorkloadRecord,
 };
+use crate::resume;
 use crate::search::{Dimension, SearchPoint, SearchRecord};
 use crate::seconds::RunSeconds;
 use crate::spec::{Spec, TargetPlan, from_provision};
@@ -203,6 +204,22 @@ pub fn run_divided(
     run_by(Some(drive), spec, options, sink, stop, tell)
 }
 
+/// Runs what is left of an experiment whose run was cut off: its record is that of all of it.
+///
+/// # Errors
+/// As [`run`]; `Config` for what has no checkpoint.
+pub fn run_resumed(
+    drive: Rc<dyn Drive>,
+    spec: Spec,
+    options: Options<'_>,
+    sink: &mut dyn Sink,
+    stop: &Stop,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Result<Finished> {
+    resume::check_resumable(&spec)?;
+    run_by(Some(drive), spec, options, sink, stop, tell)
+}
+
 fn run_by(
     drive: Option<Rc<dyn Drive>>,
     spec: Spec,
@@ -378,14 +395,14 @@ fn measure_started(
     let mut profiled = connected.profiles.start()?;
     beside.start();
     let began = Timestamp::now();
-    let Driven { outcome, parts } = connected.drive(record.id, &run_spec, &watchers, &mut |seen| {
-        let seen = match seen {
+    let Driven { outcome, parts, resumed } = connected.drive(record.id, &run_spec, &watchers, &mut |seen| {
+        let (seen, sample) = match seen {
             Seen::Waiting { ready, of } => return tell(Event::Waiting(ready, of)),
             Seen::Quarter(quarter) => return sink.glimpsed(record.id, &quarter_record(quarter, names)),
-            Seen::Second(seen) => seen,
+            Seen::Second(seen) => (seen, sample_record(seen, names, beside)),
+            Seen::Known(seen, sample) => (seen, sample.clone()),
         };
         seconds.take(seen);
-        let sample = sample_record(seen, names, beside);
         watch.take(seen, &sample);
         if !stop.is_requested() && watch.ends_the_run() {
             stop.request();
@@ -429,6 +446,8 @@ fn measure_started(
     });
     record.parts = parts;
     parts::judge(&record.parts, &mut record.verdict);
+    resume::judge(resumed.as_ref(), &mut record.verdict);
+    record.resumed = resumed;
     record.verdict.thresholds = watch.judge(record, &histograms);
     record.status = if outcome.interrupted { Status::Interrupted } else { Status::Completed };
     Ok(histograms)
@@ -444,13 +463,13 @@ impl Connected {
         observe: &mut dyn FnMut(Seen<'_>),
     ) -> Result<Driven> {
         if let Some(drive) = &self.drive {
-            return drive.drive(run, spec, observe);
+            return drive.drive(run, spec, watchers, observe);
         }
         let outcome = runner::run_watched(spec, watchers, &mut |ended| match ended {
             Ended::Second(sample) => observe(Seen::Second(sample)),
             Ended::Quarter(quarter) => observe(Seen::Quarter(quarter)),
         })?;
-        Ok(Driven { outcome, parts: Vec::new() })
+        Ok(Driven { outcome, parts: Vec::new(), resumed: None })
     }
 
     /// A run of that load on it.
@@ -570,6 +589,7 @@ impl Connected {
             prometheus: None,
             profiles: Vec::new(),
             parts: Vec::new(),
+            resumed: None,
             provenance: Provenance { storelab: env!("CARGO_PKG_VERSION").to_owned(), host: beside.provenance() },
             report: None,
         }

@@ -129,6 +129,7 @@ fn record(name: &str, id: Uuid, start: jiff::Timestamp, shape: Shape) -> Record 
         prometheus: None,
         profiles: Vec::new(),
         parts: Vec::new(),
+        resumed: None,
         provenance: Provenance {
             storelab: "0.1.0".to_owned(),
             host: json!({ "kernel": "Linux 6.12.8", "processors": 2, "memory_bytes": 8_318_443_520_u64,

@@ -57,7 +57,8 @@ const HEARD_AT: &str = "ALTER TABLE runs ADD COLUMN heard_at_us INTEGER;";
 
 /// Each makes of a store of the version of its place one of the next, one string an owner. Forward only; none is ever changed
 /// once released.
-const MIGRATIONS: &[&[&[&str]]] = &[&[&[RUNS]], &[&[HEARD_AT], &[artifacts::TABLES], service::TABLES]];
+const MIGRATIONS: &[&[&[&str]]] =
+    &[&[&[RUNS]], &[&[HEARD_AT], &[artifacts::TABLES], service::TABLES], &[&[service::RESUMING]]];
 
 /// The version that they lead to.
 pub(crate) const VERSION: u32 = MIGRATIONS.len() as u32;

@@ -179,6 +179,9 @@ pub(crate) enum OnRestart {
     Interrupt,
     /// It does too, and a new run of the same experiment is made, once.
     Rerun,
+    /// It does too, and a new run goes on from the last second that was kept of it: its record is that of both. Not where the
+    /// load is searched for, or divided among agents.
+    Resume,
 }
 
 /// The value of a workload's parameter, in whichever way JSON writes it.
@@ -211,6 +214,8 @@ impl OnRestart {
         match self {
             Self::Interrupt => 0,
             Self::Rerun => 1,
+            // Each of them goes on with less to do.
+            Self::Resume => 10,
         }
     }
 }

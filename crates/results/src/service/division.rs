@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use experiment::{Drive, Driven, Merger, PartRecord, PartState, Seen, Spec};
-use runner::{Outcome, RunSpec};
+use runner::{Outcome, RunSpec, Watch};
 use store::Error as StoreError;
 use uuid::Uuid;
 
@@ -50,7 +50,7 @@ impl Division {
 }
 
 impl Drive for Division {
-    fn drive(&self, run: Uuid, spec: &RunSpec, observe: &mut dyn FnMut(Seen<'_>)) -> store::Result<Driven> {
+    fn drive(&self, run: Uuid, spec: &RunSpec, _: &Watch, observe: &mut dyn FnMut(Seen<'_>)) -> store::Result<Driven> {
         let parts = experiment::divide(spec.load.sessions, self.parts)?;
         let mut results = self.results.borrow_mut();
         results.divide(run, &self.plan, &self.target, &parts)?;
@@ -181,7 +181,7 @@ impl Driving<'_> {
         }
         let records = parts.iter().zip(next).map(|(part, seconds)| record_of(part, *seconds)).collect();
         let outcome = outcome.ok_or_else(|| StoreError::bug("a run was divided into no parts"))?;
-        Ok(Driven { outcome, parts: records })
+        Ok(Driven { outcome, parts: records, resumed: None })
     }
 
     /// What a part came to: as its agent told it, or as far as its seconds tell.

@@ -45,6 +45,11 @@ pub(crate) const TABLES: &str = "
         fence INTEGER NOT NULL
     );";
 
+/// Which runs go on where others were cut off; runs that were enqueued before there was that do not.
+pub(crate) const RESUMING: &str = "
+    ALTER TABLE queue ADD COLUMN resumable INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE queue ADD COLUMN resumes TEXT;";
+
 /// The row of `leases` that counts fencing tokens; no target is called so.
 const COUNTER: &str = "";
 
@@ -70,6 +75,10 @@ pub struct NewJob<'a> {
     pub target: Option<&'a str>,
     /// How often it is run again where the service dies under it.
     pub reruns: u32,
+    /// Whether it is not run again from its beginning then, but goes on from the seconds that were kept.
+    pub resumable: bool,
+    /// The run from whose seconds it goes on.
+    pub resumes: Option<Uuid>,
     /// Runs that may wait at the same time.
     pub waiting_max: u32,
 }
@@ -96,6 +105,8 @@ pub struct Job {
     pub run: Uuid,
     /// The fencing token.
     pub fence: u64,
+    /// The run from whose seconds it goes on; none for one that begins.
+    pub resumes: Option<Uuid>,
 }
 
 /// What a heartbeat is told.
@@ -422,12 +433,12 @@ enum Claimed {
 }
 
 fn claim(transaction: &mut Transaction<'_>, owner: &Owner) -> Result<Claimed> {
-    let query = "SELECT run, experiment, target FROM queue WHERE state = 'waiting' AND NOT EXISTS \
+    let query = "SELECT run, experiment, target, resumes FROM queue WHERE state = 'waiting' AND NOT EXISTS \
                  (SELECT 1 FROM leases WHERE leases.target = queue.target) \
                  ORDER BY priority DESC, queued_at_us, key LIMIT 1 {skip_locked}";
     let Some(row) = transaction.query_one(query, &[])? else { return Ok(Claimed::Nothing) };
     let (run, experiment): (String, String) = (row.get(0)?, row.get(1)?);
-    let target: Option<String> = row.get(2)?;
+    let (target, resumes): (Option<String>, Option<String>) = (row.get(2)?, row.get(3)?);
     let counted = transaction.query_one(
         "INSERT INTO leases (target, fence) VALUES (?1, 1) \
          ON CONFLICT (target) DO UPDATE SET fence = leases.fence + 1 RETURNING fence",
@@ -461,6 +472,7 @@ fn claim(transaction: &mut Transaction<'_>, owner: &Owner) -> Result<Claimed> {
         experiment: experiments::id(&experiment)?,
         run: experiments::id(&run)?,
         fence: fence.unsigned_abs(),
+        resumes: resumes.as_deref().map(experiments::id).transpose()?,
     }))
 }
 
@@ -481,8 +493,8 @@ pub(crate) fn hear(transaction: &mut Transaction<'_>, job: &Job) -> Result<Beat>
 fn insert(transaction: &mut Transaction<'_>, job: NewJob<'_>) -> Result<()> {
     let now = Timestamp::now().as_microsecond();
     transaction.execute(
-        "INSERT INTO queue (run, experiment, state, priority, queued_at_us, target, reruns, fence, cancelled, heard_at_us) \
-         VALUES (?1, ?2, 'waiting', ?3, ?4, ?5, ?6, 0, 0, ?4)",
+        "INSERT INTO queue (run, experiment, state, priority, queued_at_us, target, reruns, fence, cancelled, heard_at_us, \
+         resumable, resumes) VALUES (?1, ?2, 'waiting', ?3, ?4, ?5, ?6, 0, 0, ?4, ?7, ?8)",
         &[
             job.run.to_string().into(),
             job.experiment.to_string().into(),
@@ -490,6 +502,8 @@ fn insert(transaction: &mut Transaction<'_>, job: NewJob<'_>) -> Result<()> {
             now.into(),
             job.target.map(str::to_owned).into(),
             job.reruns.into(),
+            i64::from(job.resumable).into(),
+            job.resumes.map(|run| run.to_string()).into(),
         ],
     )?;
     transaction.execute(
@@ -524,20 +538,38 @@ fn close(transaction: &mut Transaction<'_>, run: &str, outcome: Outcome<'_>) -> 
 
 /// Enqueues a run in place of one that was interrupted, where its plan says so.
 fn rerun(transaction: &mut Transaction<'_>, run: &str) -> Result<Option<Uuid>> {
-    let query = "SELECT experiment, priority, target, reruns FROM queue WHERE run = ?1 AND reruns > 0";
+    let query =
+        "SELECT experiment, priority, target, reruns, resumable, resumes FROM queue WHERE run = ?1 AND reruns > 0";
     let Some(row) = transaction.query_one(query, &[run.into()])? else { return Ok(None) };
     let target: Option<String> = row.get(2)?;
+    let resumable: bool = row.get(4)?;
+    let resumes = if resumable { furthest(transaction, run, row.get::<Option<String>>(5)?.as_deref())? } else { None };
     let again = NewJob {
         experiment: experiments::id(&row.get::<String>(0)?)?,
         run: Uuid::now_v7(),
         priority: i32::try_from(row.get::<i64>(1)?).unwrap_or_default(),
         target: target.as_deref(),
         reruns: row.get::<u32>(3)? - 1,
+        resumable,
+        resumes,
         // It was accepted already.
         waiting_max: u32::MAX,
     };
     insert(transaction, again)?;
     Ok(Some(again.run))
+}
+
+/// Of a run that was cut off and the one that it went on from, that which came further; none where neither kept a second.
+fn furthest(transaction: &mut Transaction<'_>, run: &str, earlier: Option<&str>) -> Result<Option<Uuid>> {
+    let mut furthest = (0, None);
+    for run in [Some(run), earlier].into_iter().flatten() {
+        let query = "SELECT count(*) FROM seconds JOIN runs ON runs.key = seconds.run WHERE runs.id = ?1";
+        let kept = transaction.query_one(query, &[run.into()])?.map_or(Ok(0), |row| row.get::<i64>(0))?;
+        if kept > furthest.0 {
+            furthest = (kept, Some(experiments::id(run)?));
+        }
+    }
+    Ok(furthest.1)
 }
 
 /// Where the experiment stands whose newest run that is.

@@ -1,5 +1,9 @@
 //! The queue: turns, leases, tokens, and what becomes of the runs of the dead.
 
+use std::collections::BTreeMap;
+
+use experiment::{SampleRecord, Sink};
+
 use super::*;
 use crate::fixture::open;
 use crate::service::experiments::NewExperiment;
@@ -22,7 +26,16 @@ impl Lab {
 
     fn job(&mut self, target: Option<&'static str>) -> NewJob<'static> {
         let experiment = self.experiment();
-        NewJob { experiment, run: Uuid::now_v7(), priority: 0, target, reruns: 0, waiting_max: 100 }
+        NewJob {
+            experiment,
+            run: Uuid::now_v7(),
+            priority: 0,
+            target,
+            reruns: 0,
+            resumable: false,
+            resumes: None,
+            waiting_max: 100,
+        }
     }
 
     /// A run of a new experiment, in the queue.
@@ -34,6 +47,14 @@ impl Lab {
 
     fn claim(&mut self) -> Option<Job> {
         self.results.claim().expect("writable")
+    }
+
+    /// The run that a waiting one goes on from.
+    fn resumes(&mut self, run: Uuid) -> Option<Uuid> {
+        let query = "SELECT resumes FROM queue WHERE run = ?1";
+        let row = self.results.database.query_one(query, &[run.to_string().into()]).expect("readable");
+        let resumes: Option<String> = row.expect("it waits").get(0).expect("a text");
+        resumes.map(|run| run.parse().expect("an id"))
     }
 
     fn finish(&mut self, job: &Job, status: ExperimentStatus) -> Finished {
@@ -140,6 +161,32 @@ fn a_run_is_made_again_as_often_as_its_plan_says() {
     lab.bury();
     assert_eq!(lab.recover(), [Orphan { run: rerun, rerun: None }]);
     assert_eq!(lab.status(rerun), ExperimentStatus::Interrupted);
+}
+
+#[test]
+fn a_run_goes_on_from_that_of_its_forerunners_which_came_furthest() {
+    let mut lab = Lab::new();
+    let job = NewJob { reruns: 4, resumable: true, ..lab.job(Some("a")) };
+    lab.results.enqueue(job).expect("writable");
+    // Seconds that each run of the experiment keeps before its process dies, and the run that the next one goes on from.
+    let mut runs = Vec::new();
+    for (kept, goes_on_from) in [(0_u64, None), (3, Some(1)), (1, Some(1)), (4, Some(3)), (0, None)] {
+        let job = lab.claim().expect("it waits");
+        let record = crate::fixture::started("cut off", job.run);
+        assert!(lab.results.start_claimed(&job, &record).expect("writable"));
+        for second in 0..kept {
+            let sample = SampleRecord { second, operations: Vec::new(), gauges: BTreeMap::new() };
+            lab.results.sampled(job.run, &sample).expect("writable");
+        }
+        runs.push(job);
+        lab.bury();
+        let orphans = lab.recover();
+        let [Orphan { rerun, .. }] = orphans[..] else { panic!("{orphans:?}") };
+        assert_eq!(rerun.is_some(), runs.len() < 5, "as often as its plan says");
+        let Some(rerun) = rerun else { break };
+        let resumes = lab.resumes(rerun);
+        assert_eq!(resumes, goes_on_from.map(|place: usize| runs[place].run), "{kept} of {}", runs.len());
+    }
 }
 
 #[test]

@@ -20,7 +20,9 @@ fn claimed(results: &mut Results) -> Job {
     let new = NewExperiment { id: experiment, name: "one", database_type: "null", config: "{}", sealed: None };
     results.create_experiment(new).expect("kept");
     let run = Uuid::now_v7();
-    let job = NewJob { experiment, run, priority: 0, target: Some("h:1"), reruns: 0, waiting_max: 10 };
+    let (resumable, resumes) = (false, None);
+    let job =
+        NewJob { experiment, run, priority: 0, target: Some("h:1"), reruns: 0, resumable, resumes, waiting_max: 10 };
     assert_eq!(results.enqueue(job).expect("kept"), Enqueued::Waiting);
     results.claim().expect("claimed").expect("it waits")
 }

@@ -10,7 +10,7 @@ use store::{Driver, Error, Lookup, Target, did_you_mean};
 use workload::Settings;
 
 use super::parts::parts;
-use super::{Agents, Config, Parts, in_fields};
+use super::{Agents, Config, OnRestart, Parts, in_fields};
 use crate::policy::{Policy, Refusal};
 use crate::problem::Problem;
 use crate::settings::Caps;
@@ -92,6 +92,7 @@ pub(crate) fn check(
     // What is asked beside the target goes no further than that does.
     spec.prometheus = spec.prometheus.map(|asked| asked.with_reach(Arc::new(policy.clone())));
     let parts = parts(config, &spec, caps, agents)?;
+    check_restart(config, &spec)?;
     let (shown, secret) = shown(config, &text, &target)?;
     Ok(Checked { spec, shown, secret, parts })
 }
@@ -325,6 +326,19 @@ fn check_caps(spec: &Spec, caps: &Caps) -> Result<(), Problem> {
             .with_remedy(format!("give at most {}", caps.rows_max)));
     }
     Ok(())
+}
+
+/// Whether there is something that a run can go on from.
+fn check_restart(config: &Config, spec: &Spec) -> Result<(), Problem> {
+    if config.on_restart != Some(OnRestart::Resume) {
+        return Ok(());
+    }
+    let reason = match experiment::check_resumable(spec) {
+        Err(error) => error.to_string(),
+        Ok(()) if config.parts.is_some() => "a load that agents drive has no checkpoint to go on from".to_owned(),
+        Ok(()) => return Ok(()),
+    };
+    Err(Problem::invalid("config.on_restart", reason).with_remedy("give `rerun`, which begins anew, or `interrupt`"))
 }
 
 /// Each threshold by itself, so that the wrong one is named.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use experiment::{DataPolicy, Event, Options, Record, Status};
 use results::Results;
-use results::service::{Division, Experiment, ExperimentStatus, Finished, Job, Outcome};
+use results::service::{Division, Experiment, ExperimentStatus, Finished, Job, Outcome, Resumption};
 use serde_json::{Value, json};
 use store::{Error, Result};
 use uuid::Uuid;
@@ -87,9 +87,13 @@ fn carry(means: &Means, running: &Running, caller: Option<&str>) -> (End, Option
         let channel = Arc::clone(&teller.channel);
         let mut sink = FencedSink { kept: Rc::clone(&results), job: &running.job, channel };
         let tell = &mut |event: Event<'_>| teller.tell(&event);
-        match parts {
-            None => experiment::run(spec, options, &mut sink, &running.stop, tell),
-            Some(parts) => {
+        match (parts, running.job.resumes) {
+            (None, Some(from)) => {
+                let resumption = Resumption::of(&means.location, from)?;
+                experiment::run_resumed(Rc::new(resumption), spec, options, &mut sink, &running.stop, tell)
+            }
+            (None, None) => experiment::run(spec, options, &mut sink, &running.stop, tell),
+            (Some(parts), _) => {
                 let division = Division::of(&spec, &means.location, parts.count, parts.patience)?;
                 experiment::run_divided(Rc::new(division), spec, options, &mut sink, &running.stop, tell)
             }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::audit::Subject;
-use crate::config::{self, Checked, Config, in_fields};
+use crate::config::{self, Checked, Config, OnRestart, in_fields};
 use crate::extract::{Json, Path, Query};
 use crate::idempotency::NewId;
 use crate::paging::{Cursor, Limit, Page};
@@ -312,13 +312,15 @@ pub(super) async fn enqueue(app: &App, experiment: Experiment, run: Uuid, subjec
         reach(driver, target).await?;
     }
     let waiting_max = app.settings.caps.queue_max;
-    let (priority, reruns) = (config.priority.unwrap_or_default(), config.on_restart.unwrap_or_default().reruns());
+    let (priority, on_restart) = (config.priority.unwrap_or_default(), config.on_restart.unwrap_or_default());
+    let (reruns, resumable) = (on_restart.reruns(), on_restart == OnRestart::Resume);
     app.executor.callers().note(run);
     let enqueued = app
         .storage
         .write(move |results| {
             let target = lease.as_deref();
-            results.enqueue(NewJob { experiment: id, run, priority, target, reruns, waiting_max })
+            let resumes = None;
+            results.enqueue(NewJob { experiment: id, run, priority, target, reruns, resumable, resumes, waiting_max })
         })
         .await;
     if !matches!(enqueued, Ok(Enqueued::Waiting)) {

@@ -134,6 +134,12 @@ fn what_is_wrong_is_refused_with_its_field_and_a_remedy() {
         (with("sqlite", json!({ "operations": [] })), "config.operations", "leave the field out"),
         (with("sqlite", json!({ "operations": "insert" })), "config.operations", ""),
         (with("sqlite", json!({ "tarket": "x" })), "config.tarket", ""),
+        (with("sqlite", json!({ "on_restart": "again" })), "config.on_restart", ""),
+        (
+            with("null", json!({ "on_restart": "resume", "load": { "find": { "rate": {}, "under": "p99 < 1ms" } } })),
+            "config.on_restart",
+            "`rerun`",
+        ),
         (with("sqlite", json!({ "collect": ["prometheus"] })), "config.prometheus", "PROMETHEUS_URL"),
         (
             with("sqlite", json!({ "prometheus": { "url": "http://127.0.0.1:1" } })),

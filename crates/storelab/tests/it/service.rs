@@ -5,5 +5,6 @@ mod client;
 mod crash;
 mod limits;
 mod restart;
+mod resume;
 mod scripts;
 mod secrets;
