@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::database::{Transaction, Value};
 use crate::owner::Owner;
+use crate::service::{Job, holds};
 use crate::{Result, rows};
 
 /// A second of a run, encoded.
@@ -30,6 +31,8 @@ struct Operation {
 #[derive(Debug)]
 pub(crate) struct End {
     id: Uuid,
+    /// As whose it is told, where a service claimed the run.
+    job: Option<Job>,
     row: Vec<Value>,
     start: Vec<Value>,
     histograms: Vec<Vec<Value>>,
@@ -104,17 +107,35 @@ impl End {
         });
         Ok(Self {
             id: record.id,
+            job: None,
             row: end_of(record, &json),
             start: start_of(record, &json),
             histograms: histograms.filter_map(Result::transpose).collect::<Result<_>>()?,
         })
     }
 
-    /// Writes it; a run whose start was never kept is kept whole.
+    /// Of which run.
+    pub(crate) fn run(&self) -> Uuid {
+        self.id
+    }
+
+    /// The same, told by whoever claimed the run.
+    pub(crate) fn by(self, job: Job) -> Self {
+        Self { job: Some(job), ..self }
+    }
+
+    /// Writes it; a run whose start was never kept is kept whole. Of a run that was taken away from whoever tells this, and
+    /// has been closed since, it changes nothing.
     ///
     /// # Errors
     /// What writing may bring.
     pub(crate) fn write(&self, transaction: &mut Transaction<'_>) -> Result<()> {
+        if let Some(job) = &self.job
+            && !holds(transaction, job)?
+            && !goes_on(transaction, self.id)?
+        {
+            return Ok(());
+        }
         let key = match key_of(transaction, self.id)? {
             Some(key) => key,
             None => insert(transaction, &self.start)?,
@@ -188,6 +209,12 @@ pub(crate) fn hear(transaction: &mut Transaction<'_>, key: i64) -> Result<()> {
 fn key_of(transaction: &mut Transaction<'_>, run: Uuid) -> Result<Option<i64>> {
     let found = transaction.query_one("SELECT key FROM runs WHERE id = ?1", &[run.to_string().into()])?;
     found.map(|row| row.get(0)).transpose()
+}
+
+/// Whether nobody has said yet how it ended.
+fn goes_on(transaction: &mut Transaction<'_>, run: Uuid) -> Result<bool> {
+    let query = "SELECT key FROM runs WHERE id = ?1 AND status = 'running'";
+    Ok(transaction.query_one(query, &[run.to_string().into()])?.is_some())
 }
 
 fn start_of(record: &Record, json: &str) -> Vec<Value> {

@@ -32,7 +32,7 @@ impl Sink for Results {
     }
 
     fn ended(&mut self, record: &Record, histograms: &[HistogramRecord]) -> store::Result<()> {
-        Ok(self.finish_run(record, histograms)?)
+        Ok(self.finish_run(End::of(record, histograms)?)?)
     }
 }
 
@@ -82,14 +82,22 @@ impl Results {
         }
     }
 
-    fn finish_run(&mut self, record: &Record, histograms: &[HistogramRecord]) -> Result<()> {
-        let end = End::of(record, histograms)?;
-        let active = self.active.get(&record.id).copied();
+    /// Keeps the end of a run that this process claimed. Where the run was taken away, and closed, nothing is changed.
+    ///
+    /// # Errors
+    /// What writing may bring.
+    pub fn end_claimed(&mut self, job: &Job, record: &Record, histograms: &[HistogramRecord]) -> Result<()> {
+        self.finish_run(End::of(record, histograms)?.by(job.clone()))
+    }
+
+    fn finish_run(&mut self, end: End) -> Result<()> {
+        let run = end.run();
+        let active = self.active.get(&run).copied();
         match (&self.keeper, active) {
             (Some(keeper), Some(key)) => keeper.end(key, end)?,
             _ => self.write(Durability::Full, |transaction| end.write(transaction))?,
         }
-        self.active.remove(&record.id);
+        self.active.remove(&run);
         Ok(())
     }
 

@@ -23,7 +23,7 @@ pub use messages::Told;
 pub use parts::{ClaimedPart, Clock, PartBeat, PartEnd, PartStatus, SILENCE_MAX, Stage, Start};
 pub use plans::{Changed, Expected, NamedPlan, NewPlan};
 pub use queue::{Beat, Cancelled, Enqueued, Finished, Heard, Job, NewJob, Orphan, Outcome, QueueEntry};
-pub(crate) use queue::{RESUMING, hear};
+pub(crate) use queue::{RESUMING, hear, holds};
 pub use resumption::Resumption;
 pub use runs::{RunCursor, RunFilter};
 pub use targets::{AllowedTarget, NewTarget};

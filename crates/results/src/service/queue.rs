@@ -268,11 +268,7 @@ impl Results {
     /// What writing may bring.
     pub fn finish(&mut self, job: &Job, outcome: Outcome<'_>) -> Result<Finished> {
         self.write(Durability::Full, |transaction| {
-            let is_ours = transaction.query_one(
-                "SELECT key FROM queue WHERE run = ?1 AND fence = ?2 AND state = 'claimed'",
-                &[job.run.to_string().into(), fence(job).into()],
-            )?;
-            if is_ours.is_none() {
+            if !holds(transaction, job)? {
                 return Ok(Finished::Refused);
             }
             Ok(Finished::Over { rerun: close(transaction, &job.run.to_string(), outcome)? })
@@ -474,6 +470,12 @@ fn claim(transaction: &mut Transaction<'_>, owner: &Owner) -> Result<Claimed> {
         fence: fence.unsigned_abs(),
         resumes: resumes.as_deref().map(experiments::id).transpose()?,
     }))
+}
+
+/// Whether the run is still that process's.
+pub(crate) fn holds(transaction: &mut Transaction<'_>, job: &Job) -> Result<bool> {
+    let query = "SELECT key FROM queue WHERE run = ?1 AND fence = ?2 AND state = 'claimed'";
+    Ok(transaction.query_one(query, &[job.run.to_string().into(), fence(job).into()])?.is_some())
 }
 
 /// Says that a run goes on, and hears whether it may. Until the transaction ends nobody can take the run away, since the row

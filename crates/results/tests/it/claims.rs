@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::thread;
 use std::time::Duration;
 
+use experiment::{Record, Status};
 use results::service::{Enqueued, ExperimentStatus, Heard, Job, NewExperiment, NewJob, PartBeat};
 use results::{Location, Results};
 use uuid::Uuid;
@@ -59,6 +60,30 @@ pub(crate) fn do_not_begin_after_the_death_of_their_process(on: On) {
     assert_eq!(runs(&location), 0);
     let entry = results.queue_entry(job.run).expect("asked").expect("it is known");
     assert_eq!(entry.status, ExperimentStatus::Interrupted);
+}
+
+/// A process that was taken for dead wakes up and says how its run ended.
+pub(crate) fn end_once(on: On) {
+    let completed = "SELECT count(*) FROM runs WHERE status = 'completed'";
+    for is_closed in [true, false] {
+        let (_folder, location) = place(on);
+        let mut results = open(&location);
+        let job = claimed(&mut results);
+        let record = fixture::started("late", job.run);
+        assert!(results.start_claimed(&job, &record).expect("kept"));
+        recover_the_dead(&location);
+        if is_closed {
+            number(&location, "UPDATE runs SET status = 'interrupted' RETURNING key");
+        }
+        let ended = Record { status: Status::Completed, ..record };
+        results.end_claimed(&job, &ended, &[]).expect("asked");
+        // What nobody else has said is better told late than never.
+        assert_eq!(number(&location, completed), i64::from(!is_closed));
+        assert_eq!(
+            results.queue_entry(job.run).expect("asked").expect("it is known").status,
+            ExperimentStatus::Interrupted
+        );
+    }
 }
 
 pub(crate) fn end_with_their_parts(on: On) {

@@ -94,6 +94,7 @@ const EVERYWHERE: &[Named] = &[
     ("markdown holds no markup of others", export::markdown),
     ("runs that are claimed begin once", claims::begin_once),
     ("runs of the dead do not begin", claims::do_not_begin_after_the_death_of_their_process),
+    ("runs that were taken away end once", claims::end_once),
     ("runs of the dead end with their parts", claims::end_with_their_parts),
     ("runs that are taken away do not begin", claims::do_not_begin_while_they_are_taken_away),
     ("each part of a run has one owner", parts::each_has_one_owner),

@@ -51,6 +51,6 @@ impl Sink for FencedSink<'_> {
     }
 
     fn ended(&mut self, record: &Record, histograms: &[HistogramRecord]) -> Result<()> {
-        self.kept.borrow_mut().ended(record, histograms)
+        Ok(self.kept.borrow_mut().end_claimed(self.job, record, histograms)?)
     }
 }
