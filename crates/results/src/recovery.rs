@@ -1,12 +1,12 @@
 //! Runs whose process died are interrupted, not running.
 
-use experiment::{Record, Status};
+use experiment::{Record, ResumedRecord, Status};
 use uuid::Uuid;
 
 use crate::owner::Owner;
 use crate::rows::{self, RunRow, SampleRow};
 use crate::settle::Settlement;
-use crate::{Result, Results};
+use crate::{Result, Results, service};
 
 impl Results {
     /// Marks runs whose process died as interrupted, ended with the last second that was kept, with the figures of those
@@ -51,8 +51,22 @@ impl Results {
         self.each_row(key, |row| settlement.add(record, &row))?;
         let query = "SELECT coalesce(max(second) + 1, 0) FROM seconds WHERE run = ?1";
         let seconds = self.database.query_one(query, &[key.into()])?.map_or(Ok(0), |row| row.get(0))?;
+        record.resumed = self.resumed(record, seconds)?;
         settlement.write_into(record, seconds);
         Ok(())
+    }
+
+    /// From where a run went on that kept so many seconds, and how many of those it had taken over.
+    fn resumed(&mut self, record: &Record, seconds: u64) -> Result<Option<ResumedRecord>> {
+        let query = "SELECT runs.id, runs.ended_at_us, count(seconds.second) FROM queue JOIN runs ON runs.id = queue.resumes \
+                     LEFT JOIN seconds ON seconds.run = runs.key WHERE queue.run = ?1 GROUP BY runs.id, runs.ended_at_us";
+        let Some(row) = self.database.query_one(query, &[record.id.to_string().into()])? else { return Ok(None) };
+        let away = record.started_at.duration_since(rows::timestamp(row.get(1)?));
+        Ok(Some(ResumedRecord {
+            run: service::id(&row.get::<String>(0)?)?,
+            seconds: seconds.min(row.get(2)?),
+            away_seconds: away.as_secs_f64().max(0.0),
+        }))
     }
 
     fn left_behind(&mut self) -> Result<Vec<(i64, Record)>> {

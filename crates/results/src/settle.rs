@@ -75,7 +75,9 @@ impl Settlement {
     /// Writes the figures into the record of the run, which `seconds` seconds are known of.
     pub(crate) fn write_into(self, record: &mut Record, seconds: u64) {
         record.status = Status::Interrupted;
-        let heard = SignedDuration::from_secs(seconds.try_into().unwrap_or(0));
+        // What it had taken over from another run was not measured in its own time.
+        let own = seconds - record.resumed.as_ref().map_or(0, |resumed| resumed.seconds);
+        let heard = SignedDuration::from_secs(own.try_into().unwrap_or(0));
         let last = record.started_at.saturating_add(heard).unwrap_or(record.started_at);
         record.ended_at = record.ended_at.max(last);
         record.accounting = self.total.accounting();

@@ -315,7 +315,7 @@ fn experiment(row: &Row) -> Result<Experiment> {
 }
 
 /// An id as it is kept.
-pub(super) fn id(text: &str) -> Result<Uuid> {
+pub(crate) fn id(text: &str) -> Result<Uuid> {
     Uuid::parse_str(text)
         .map_err(|error| Error::Damaged { what: format!("the id `{text}`"), reason: error.to_string() })
 }

@@ -17,6 +17,7 @@ mod tokens;
 pub use agent::drive_part;
 pub use audit::{AuditEntry, AuditFilter, AuditRecord};
 pub use division::{Division, PATIENCE_DEFAULT};
+pub(crate) use experiments::id;
 pub use experiments::{Deleted, Experiment, ExperimentCursor, ExperimentFilter, ExperimentStatus, NewExperiment};
 pub use idempotency::{Answer, Claim, RequestKey};
 pub use messages::Told;

@@ -77,6 +77,16 @@ impl Lab {
             .expect("writable");
     }
 
+    /// The same for those of which it had kept something.
+    fn bury_runs(&mut self) {
+        self.results
+            .database
+            .transaction(Durability::Normal, |transaction| {
+                transaction.execute("UPDATE runs SET owner_start_ticks = owner_start_ticks + 1", &[])
+            })
+            .expect("writable");
+    }
+
     fn recover(&mut self) -> Vec<Orphan> {
         self.results.recover_queue(&mut Heard::default()).expect("writable")
     }
@@ -178,9 +188,18 @@ fn a_run_goes_on_from_that_of_its_forerunners_which_came_furthest() {
             let sample = SampleRecord { second, operations: Vec::new(), gauges: BTreeMap::new() };
             lab.results.sampled(job.run, &sample).expect("writable");
         }
+        let resumes = job.resumes;
         runs.push(job);
         lab.bury();
+        lab.bury_runs();
         let orphans = lab.recover();
+        // Of three seconds that it took over and one of its own, it went on for one.
+        let settled = lab.results.record(record.id).expect("there");
+        assert_eq!(settled.resumed.as_ref().map(|resumed| resumed.run), resumes);
+        let taken_over = settled.resumed.map_or(0, |resumed| resumed.seconds);
+        let lasted = settled.ended_at.duration_since(settled.started_at).as_secs().unsigned_abs();
+        assert_eq!(lasted, kept - taken_over);
+        assert_eq!(taken_over, resumes.map_or(0, |_| kept.min(3)));
         let [Orphan { rerun, .. }] = orphans[..] else { panic!("{orphans:?}") };
         assert_eq!(rerun.is_some(), runs.len() < 5, "as often as its plan says");
         let Some(rerun) = rerun else { break };

@@ -109,7 +109,7 @@ fn what_was_acknowledged_outlives_every_kill() {
     let (mut seen, mut figures) = (None, Figures::default());
     for kill in 0..kills {
         let service = restart(&lab, seen.as_ref(), &mut figures);
-        let on_restart = if kill % 3 == 0 { "rerun" } else { "interrupt" };
+        let on_restart = ["rerun", "interrupt", "resume"][kill % 3];
         let life = Duration::from_millis(moments.next(LIFE_MILLISECONDS_MAX));
         let plan = long_run(database_type, target.as_ref(), on_restart);
         let before_kill = || {
@@ -144,7 +144,8 @@ fn what_was_acknowledged_outlives_every_kill() {
 /// Starts a service where one was killed: what that had under way is over, and kept.
 fn restart(lab: &Lab, seen: Option<&Seen>, figures: &mut Figures) -> Service {
     let restarted_at = jiff::Timestamp::now();
-    let service = Service::start(lab);
+    // More is asked for than a service that dies all the time can do.
+    let service = Service::of(lab.command(&["serve", "--listen", "127.0.0.1:0", "--queue-max", "1000000"]));
     check_settled(&service, restarted_at, figures);
     if let Some(seen) = seen {
         check_kept(&service, seen, figures);
