@@ -153,6 +153,15 @@ fn restart(lab: &Lab, seen: Option<&Seen>, figures: &mut Figures) -> Service {
     service
 }
 
+/// Ends what goes on beside a test also where the test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Requests and a run, until the service is killed in the midst of them.
 fn live_and_die(
     mut service: Service,
@@ -168,6 +177,7 @@ fn live_and_die(
             scope.spawn(|| create_until(&address, acknowledged, &is_over));
         }
         let watcher = scope.spawn(|| watch(&address, &is_over));
+        let over = Over(&is_over);
         let id = service.create(plan);
         let run = service.run(&id);
         let mut known = acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
@@ -179,7 +189,7 @@ fn live_and_die(
         service.child.kill().expect("our child");
         service.child.wait().expect("our child");
         let killed = (jiff::Timestamp::now(), Instant::now());
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         let seen = watcher.join().expect("it does not panic");
         seen.map(|seen| Seen { killed: Some(killed), ..seen })
     })
@@ -211,7 +221,7 @@ fn watch(address: &str, is_over: &AtomicBool) -> Option<Seen> {
             let began = Instant::now().checked_sub(Duration::from_secs(second + 1));
             seen.load_began = seen.load_began.into_iter().chain(began).min();
         }
-        true
+        !is_over.load(Ordering::Relaxed)
     });
     Some(seen)
 }
