@@ -45,7 +45,7 @@ pub use record::{
     ServerRecord, Sink, Status, TargetRecord, ThresholdRecord, ValidityCheck, Verdict, Verification, WorkloadRecord,
 };
 pub use resume::{Progress, ResumedRecord, check_resumable, sample_of};
-pub use run::{Connected, DataPolicy, Event, Finished, Options, UNVERIFIED, connect, run, run_divided, run_resumed};
+pub use run::{Connected, DataPolicy, Event, Finished, Options, UNVERIFIED, connect, run, run_driven};
 pub use search::{Dimension, FindPlan, LoadRange, ScalabilityRecord, SearchPoint, SearchRecord, Share, Stage};
 pub use spec::{LOCAL_PREFIX, Spec, TargetPlan, resolve_target, workload_named};
 pub use target_text::TargetText;

@@ -188,11 +188,12 @@ pub fn run(
     run_by(None, spec, options, sink, stop, tell)
 }
 
-/// Runs an experiment whose load others drive, each a part of it: this process loads the data, watches, verifies and judges.
+/// Runs an experiment whose load is driven from somewhere: by others, each a part of it, or from where another run was cut off.
+/// This process loads the data, watches, verifies and judges.
 ///
 /// # Errors
-/// As [`run`]; `Config` for what only one process can do.
-pub fn run_divided(
+/// As [`run`].
+pub fn run_driven(
     drive: Rc<dyn Drive>,
     spec: Spec,
     options: Options<'_>,
@@ -200,23 +201,6 @@ pub fn run_divided(
     stop: &Stop,
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<Finished> {
-    parts::check(&spec)?;
-    run_by(Some(drive), spec, options, sink, stop, tell)
-}
-
-/// Runs what is left of an experiment whose run was cut off: its record is that of all of it.
-///
-/// # Errors
-/// As [`run`]; `Config` for what has no checkpoint.
-pub fn run_resumed(
-    drive: Rc<dyn Drive>,
-    spec: Spec,
-    options: Options<'_>,
-    sink: &mut dyn Sink,
-    stop: &Stop,
-    tell: &mut dyn FnMut(Event<'_>),
-) -> Result<Finished> {
-    resume::check_resumable(&spec)?;
     run_by(Some(drive), spec, options, sink, stop, tell)
 }
 

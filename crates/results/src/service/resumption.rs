@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use experiment::{Drive, Driven, Progress, Record, ResumedRecord, Seen};
+use experiment::{Drive, Driven, Progress, Record, ResumedRecord, Seen, Spec};
 use jiff::Timestamp;
 use runner::{RunSpec, Watch};
 use uuid::Uuid;
@@ -19,11 +19,12 @@ pub struct Resumption {
 }
 
 impl Resumption {
-    /// From that run, which is over.
+    /// Of that specification from that run, which is over.
     ///
     /// # Errors
-    /// What opening the store may bring.
-    pub fn of(location: &Location, from: Uuid) -> store::Result<Self> {
+    /// `Config` for what has no checkpoint; what opening the store may bring.
+    pub fn of(spec: &Spec, location: &Location, from: Uuid) -> store::Result<Self> {
+        experiment::check_resumable(spec)?;
         Ok(Self { results: RefCell::new(Results::open(location)?), from })
     }
 }
@@ -43,7 +44,9 @@ impl Drive for Resumption {
         let mut progress = Progress::new(spec.load.phases.len());
         let mut failed = None;
         results.each_sample(self.from, |sample| {
-            if failed.is_some() || whole.is_some_and(|whole| sample.second >= whole) {
+            // Whoever is stopped on the way goes on from that run again.
+            let is_over = failed.is_some() || spec.stop.is_requested();
+            if is_over || whole.is_some_and(|whole| sample.second >= whole) {
                 return;
             }
             match experiment::sample_of(&sample, names) {

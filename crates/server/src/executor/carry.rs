@@ -89,13 +89,13 @@ fn carry(means: &Means, running: &Running, caller: Option<&str>) -> (End, Option
         let tell = &mut |event: Event<'_>| teller.tell(&event);
         match (parts, running.job.resumes) {
             (None, Some(from)) => {
-                let resumption = Resumption::of(&means.location, from)?;
-                experiment::run_resumed(Rc::new(resumption), spec, options, &mut sink, &running.stop, tell)
+                let resumption = Resumption::of(&spec, &means.location, from)?;
+                experiment::run_driven(Rc::new(resumption), spec, options, &mut sink, &running.stop, tell)
             }
             (None, None) => experiment::run(spec, options, &mut sink, &running.stop, tell),
             (Some(parts), _) => {
                 let division = Division::of(&spec, &means.location, parts.count, parts.patience)?;
-                experiment::run_divided(Rc::new(division), spec, options, &mut sink, &running.stop, tell)
+                experiment::run_driven(Rc::new(division), spec, options, &mut sink, &running.stop, tell)
             }
         }
     });

@@ -77,7 +77,7 @@ pub(super) fn measure(
     let division = division_of(arguments, &spec, results)?;
     let mut tell = |event: Event<'_>| progress.tell(&event);
     let finished = match division {
-        Some(division) => experiment::run_divided(division, spec, options, results, stop, &mut tell),
+        Some(division) => experiment::run_driven(division, spec, options, results, stop, &mut tell),
         None => experiment::run(spec, options, results, stop, &mut tell),
     };
     progress.close();
