@@ -192,6 +192,7 @@ static DIALECT: Dialect = Dialect {
     operations: &WITHOUT_FULLTEXT,
     placeholder: Placeholder::Dollar,
     lock: "BEGIN",
+    outliving_locks: None,
     is_current: "tableoid = to_regclass('{table}')::oid",
     unlock: "COMMIT",
     // By name alone: a look through the whole catalogue meets whoever changes anything in it.

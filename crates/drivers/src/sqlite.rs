@@ -46,6 +46,7 @@ static DIALECT: Dialect = Dialect {
     operations: OPERATIONS,
     placeholder: Placeholder::Question,
     lock: "BEGIN IMMEDIATE",
+    outliving_locks: None,
     is_current: "",
     unlock: "COMMIT",
     object_exists: "SELECT name FROM sqlite_master WHERE name = ?",

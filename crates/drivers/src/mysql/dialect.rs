@@ -5,7 +5,7 @@ use std::fmt;
 use store::{Error, Result};
 
 use super::observe::{self, Watch};
-use crate::relational::{Dialect, OPERATIONS, Placeholder};
+use crate::relational::{Dialect, OPERATIONS, OutlivingLocks, Placeholder};
 
 /// Major, minor, patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,7 +64,7 @@ static PRODUCTS: [Quirks; 5] = [
         marker: "seekdb",
         window_since: Version(1, 0, 0),
         fulltext_since: Some(Version(1, 0, 0)),
-        dialects: &[(Version(1, 0, 0), &OCEANBASE)],
+        dialects: &[(Version(1, 0, 0), &SEEKDB)],
         watch: observe::OF_SEEKDB,
     },
     Quirks {
@@ -73,7 +73,7 @@ static PRODUCTS: [Quirks; 5] = [
         marker: "OceanBase",
         window_since: Version(4, 0, 0),
         fulltext_since: Some(Version(4, 3, 5)),
-        dialects: &[(Version(4, 3, 5), &OCEANBASE), (Version(4, 0, 0), &OCEANBASE_WITHOUT_FULLTEXT)],
+        dialects: &[(Version(4, 3, 5), &FAMILY), (Version(4, 0, 0), &WITHOUT_FULLTEXT)],
         watch: observe::OF_OCEANBASE,
     },
     Quirks {
@@ -151,6 +151,7 @@ const BASE: Dialect = Dialect {
     operations: OPERATIONS,
     placeholder: Placeholder::Question,
     lock: "SELECT GET_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32)), 10)",
+    outliving_locks: None,
     is_current: "",
     unlock: "SELECT RELEASE_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32)))",
     object_exists: "SELECT table_name FROM information_schema.tables \
@@ -206,22 +207,20 @@ static TIDB: Dialect = Dialect {
     ..BASE
 };
 
-/// seekdb keeps the named locks of sessions that were cut off. So there are ten of them, of which everybody takes the first
-/// that no dead session holds; whose session is dead is known from the list of those that live, as far as the user may see it.
-static OCEANBASE: Dialect = Dialect {
-    lock: "SELECT IF(GET_LOCK((SELECT MIN(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32), '_', n)) \
-        FROM (SELECT 0 AS n UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 \
-        UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) numbers \
-        WHERE COALESCE(IS_USED_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32), '_', n)), CONNECTION_ID()) \
-        IN (SELECT id FROM information_schema.processlist)), 2) = 1, 1, 2)",
-    is_current: "",
+/// seekdb keeps the named locks of sessions that were cut off until it ends. It shows all sessions to every user.
+static SEEKDB: Dialect = Dialect {
+    lock: "SELECT GET_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32), '_', ?), 2)",
+    outliving_locks: Some(&OutlivingLocks {
+        holder: "SELECT IS_USED_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32), '_', ?))",
+        session: "SELECT id FROM information_schema.processlist WHERE id = ?",
+        own_session: "SELECT CONNECTION_ID()",
+    }),
     unlock: "SELECT RELEASE_ALL_LOCKS()",
     ..BASE
 };
 
 /// What has no full-text index keeps the articles, so that all products hold the same.
-static OCEANBASE_WITHOUT_FULLTEXT: Dialect =
-    Dialect { lock: OCEANBASE.lock, unlock: OCEANBASE.unlock, indexes: &[DOCUMENTS_INDEX], ..BASE };
+static WITHOUT_FULLTEXT: Dialect = Dialect { indexes: &[DOCUMENTS_INDEX], ..BASE };
 
 /// One index has the group, as an expression, and every tag.
 static MYSQL: Dialect = Dialect {
@@ -256,9 +255,9 @@ mod tests {
             ("5.7.44-log", "MySQL 5.7.44", &FAMILY),
             ("8.0.11-TiDB-v8.5.6", "TiDB 8.5.6", &TIDB),
             ("5.7.25-TiDB-v7.1.0-alpha-12-g1", "TiDB 7.1.0", &TIDB),
-            ("5.7.25-OceanBase-v4.2.1.8", "OceanBase 4.2.1", &OCEANBASE_WITHOUT_FULLTEXT),
-            ("5.7.25-OceanBase_CE-v4.3.5.3", "OceanBase 4.3.5", &OCEANBASE),
-            ("5.7.25-OceanBase seekdb-v1.4.0.0", "OceanBase seekdb 1.4.0", &OCEANBASE),
+            ("5.7.25-OceanBase-v4.2.1.8", "OceanBase 4.2.1", &WITHOUT_FULLTEXT),
+            ("5.7.25-OceanBase_CE-v4.3.5.3", "OceanBase 4.3.5", &FAMILY),
+            ("5.7.25-OceanBase seekdb-v1.4.0.0", "OceanBase seekdb 1.4.0", &SEEKDB),
         ] {
             let product = Product::of(text).expect(text);
             assert_eq!(product.to_string(), shown);

@@ -7,6 +7,7 @@ pub(super) static DIALECT: Dialect = Dialect {
     operations: OPERATIONS,
     placeholder: Placeholder::Dollar,
     lock: "SELECT 1 FROM pg_advisory_lock(8319396948778705250)",
+    outliving_locks: None,
     is_current: "",
     unlock: "SELECT 1 FROM pg_advisory_unlock(8319396948778705250)",
     object_exists: "SELECT relname::text FROM pg_catalog.pg_class WHERE relname = ? \

@@ -13,17 +13,14 @@ use super::{Dialect, Link, RowBuffer};
 const TABLE: &str = "storelab_manifest";
 
 /// How long something is tried again that others are in the way of: a minute is what one of them may take.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Between two attempts at it: a schema changes in tens of milliseconds.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// For how long a manifest that looks foreign or cannot be read is looked at again: it may have been dropped with its last
 /// entry, or made, between two statements of a look that holds no lock, and some products take a moment to show either.
 const DOUBT: Duration = Duration::from_secs(1);
-
-/// What `lock` gives where it must be asked for again.
-const LOCK_LATER: i64 = 2;
 
 /// Its columns in the order in which they are created.
 const COLUMNS: [&str; 6] = ["namespace", "kind", "name", "fingerprint", "state", "created_at"];
@@ -81,28 +78,6 @@ impl<'a, L: Link> Script<'a, L> {
 
     async fn exists(&mut self, name: &str) -> Result<bool> {
         Ok(!self.run(self.dialect.object_exists, &[name]).await?.is_empty())
-    }
-
-    /// Keeps other processes out while the manifest changes. To be followed by `unlock`, whatever happens.
-    pub(super) async fn lock(&mut self) -> Result<()> {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            // Where many want it at once, some products answer so before the lock's own time is over.
-            self.run_again(self.dialect.lock, &[]).await?;
-            if self.rows.is_empty() || self.rows.value(0, 0) == Value::Integer(1) {
-                return Ok(());
-            }
-            if self.rows.value(0, 0) != Value::Integer(LOCK_LATER) || Instant::now() > until {
-                return Err(Error::new(ErrorKind::Conflict, "another process is changing storelab's objects there")
-                    .with_hint("wait until it has ended and try again"));
-            }
-        }
-    }
-
-    pub(super) async fn unlock<T>(&mut self, result: Result<T>) -> Result<T> {
-        let unlocked = self.run(self.dialect.unlock, &[]).await.map(|_| ());
-        let value = result?;
-        unlocked.map(|()| value)
     }
 
     /// Whether there is a manifest.

@@ -3,9 +3,11 @@
 //! A driver gives three things: a [`Dialect`] (what its product writes differently), [`Statements`] (how one
 //! connection runs prepared statements) and [`Link`] (how one runs single statements, for the work around a run).
 //! From these it gets the key-value verbs ([`records`]), the operations ([`operations`]) with the data that they
-//! verify ([`contents`](crate::contents)), the manifest of what is ours ([`manifest`]), and loading ([`load`]).
+//! verify ([`contents`]), the manifest of what is ours ([`manifest`]) with what keeps others out while it changes
+//! ([`lock`]), and loading ([`load`]).
 
 pub(crate) mod load;
+mod lock;
 pub(crate) mod manifest;
 pub(crate) mod operations;
 mod records;
@@ -16,6 +18,7 @@ use std::sync::Arc;
 
 use store::{Dataset, Error, Operation, Outcome, Request, Result, StatementId, Value};
 
+pub(crate) use lock::OutlivingLocks;
 pub(crate) use operations::OPERATIONS;
 
 #[cfg(feature = "cockroachdb")]
@@ -34,8 +37,10 @@ pub(crate) struct Dialect {
     /// How parameters are written. [`Plan::text`] and [`Link::run`] get them as written here.
     pub(crate) placeholder: Placeholder,
     /// Keeps other processes from changing the manifest until `unlock`: an advisory lock of the session, or a
-    /// transaction. Returns no row, or one whose first column is 1 where the lock was got, 2 where it must be asked for again.
+    /// transaction. Returns no row, or one whose first column is 1 where the lock was got.
     pub(crate) lock: &'static str,
+    /// How to tell which locks are still held by sessions that are gone, where a product keeps them.
+    pub(crate) outliving_locks: Option<&'static OutlivingLocks>,
     /// Of a row of `{table}`: whether that is the table that there is now. For products that drop a table while others write
     /// to it, so that whoever wrote has to look; empty where dropping waits for them.
     pub(crate) is_current: &'static str,

@@ -7,7 +7,9 @@ use std::sync::atomic::AtomicU64;
 use std::task::Poll;
 
 use libtest_mimic::Completion;
-use store::{DataSize, Dataset, Driver, ErrorKind, LoadPart, LoadState, Namespace, Request, Store, execute};
+use store::{
+    DataSize, Dataset, Driver, ErrorKind, LoadPart, LoadState, Namespace, OwnedObject, Request, Store, execute,
+};
 use tokio::task::yield_now;
 
 use crate::catalogue::{assert_same, fingerprint, in_dialect, populate};
@@ -39,7 +41,7 @@ pub(crate) fn sentences(driver: &dyn Driver) -> Vec<Sentence> {
     sentences
 }
 
-async fn owned(lab: &Lab) -> Vec<store::OwnedObject> {
+async fn owned(lab: &Lab) -> Vec<OwnedObject> {
     lab.store.owned().await.expect("the manifest can be read")
 }
 
@@ -91,26 +93,34 @@ async fn nothing(lab: &Lab) {
     assert!(owned(lab).await.is_empty());
 }
 
-/// A manifest that goes with its last entry, and comes with the next one, is seen as it was or as it is, and never as foreign.
+/// What several make and drop at once is listed while it is there. The manifest, which goes with its last entry and comes
+/// with the next one, is seen as it was or as it is, and never as foreign.
 async fn changing(lab: &Lab) {
     const ROUNDS: usize = 3;
-    let (records, is_over) = (lab.records(1), Cell::new(false));
-    let others = async {
+    let datasets = [lab.records(1), lab.records(1), lab.records(1)];
+    let going_on = Cell::new(datasets.len());
+    let others = async |dataset: &Dataset| {
+        let namespace = dataset.namespace();
+        let is_ours = |object: &OwnedObject| object.namespace == namespace.as_str();
         for _ in 0..ROUNDS {
-            lab.store.create(&records).await.expect("it can be made");
-            lab.store.clean(Some(records.namespace())).await.expect("it can be cleaned");
+            lab.store.create(dataset).await.expect("it can be made");
+            assert!(owned(lab).await.iter().any(is_ours), "what is there is listed");
+            let gone = lab.store.clean(Some(namespace)).await.expect("it can be cleaned");
+            assert!(gone.iter().any(is_ours), "it is dropped: {gone:?}");
+            assert!(!owned(lab).await.iter().any(is_ours), "what is gone is not listed");
         }
-        is_over.set(true);
+        going_on.set(going_on.get() - 1);
     };
     let lists = async {
-        while !is_over.get() {
-            let ours = records.namespace().as_str();
-            assert!(owned(lab).await.iter().all(|object| object.namespace == ours), "nothing else is there");
-            lab.store.load_state(&records).await.expect("known");
+        while going_on.get() > 0 {
+            let is_ours =
+                |object: &OwnedObject| datasets.iter().any(|dataset| dataset.namespace().as_str() == object.namespace);
+            assert!(owned(lab).await.iter().all(is_ours), "nothing else is there");
+            lab.store.load_state(&datasets[0]).await.expect("known");
             yield_now().await;
         }
     };
-    tokio::join!(others, lists);
+    tokio::join!(others(&datasets[0]), others(&datasets[1]), others(&datasets[2]), lists);
     assert!(owned(lab).await.is_empty());
 }
 
