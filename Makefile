@@ -115,8 +115,8 @@ bench-instructions: compiler ## Count the instructions of an operation and compa
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends valgrind libc6-dbg || true; \
 	fi
-	$(CARGO) build --release --package storelab --no-default-features --features $(WIRE_DRIVERS)
-	$(CARGO) run --quiet --package instructions -- --storelab $${CARGO_TARGET_DIR:-target}/release/storelab $(if $(ACCEPT),--accept)
+	$(CARGO) build --release --package instructions --bin drive
+	$(CARGO) run --quiet --package instructions -- --drive $${CARGO_TARGET_DIR:-target}/release/drive $(if $(ACCEPT),--accept)
 
 .PHONY: bench-history
 bench-history: compiler ## Find change points beside Apache Otava (from PyPI) on the same series, and write the table.

@@ -4,7 +4,8 @@
 //! Callgrind, once with twice the operations: the difference, divided by their number, is what one costs, without start,
 //! load and report. Only the thread that does the operations is counted: what others record of each second depends on how
 //! many seconds Callgrind takes. What is expected stands in `bench/instructions/expected.json`, for the release build of
-//! the toolchain that `rust-toolchain.toml` names, on x86-64.
+//! the toolchain that `rust-toolchain.toml` names, on x86-64. What is counted is `drive`: the code that drives a load, in a
+//! program that has little else.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,29 +15,43 @@ use anyhow::{Context, bail, ensure};
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 
-/// Given to Storelab beside the plan: not every host has `io_uring`, and counts must be the same on all.
-const STORELAB_EXTRA: &[&str] = &["--io", "epoll"];
-
 /// Set where what is missing must not pass unnoticed.
 const REQUIRE: &str = "STORELAB_REQUIRE_ENGINES";
 
+/// Reads of one kind, of a thousand rows.
+const GETS: &str = r#"{ "operations": { "operations": "get", "mode": "mix", "rows": 1000 } }"#;
+
 /// What the kernel does counts for nothing, the clock's reading among it, which is a system call here.
 const CASES: &[Case] = &[
-    Case { name: "null, ycsb:c", engine: None, workload: "ycsb:c", rest: "", operations: 500_000, tolerance: 0.03 },
-    Case { name: "null, ycsb:a", engine: None, workload: "ycsb:a", rest: "", operations: 500_000, tolerance: 0.03 },
+    Case {
+        name: "null, ycsb:c",
+        engine: None,
+        workload: r#""ycsb:c""#,
+        depth: 1,
+        operations: 500_000,
+        tolerance: 0.03,
+    },
+    Case {
+        name: "null, ycsb:a",
+        engine: None,
+        workload: r#""ycsb:a""#,
+        depth: 1,
+        operations: 500_000,
+        tolerance: 0.03,
+    },
     Case {
         name: "redis, GET, depth 1",
         engine: Some("redis"),
-        workload: "operations",
-        rest: "--set operations=get --set mode=mix --set rows=1000",
+        workload: GETS,
+        depth: 1,
         operations: 100_000,
         tolerance: 0.05,
     },
     Case {
         name: "redis, GET, depth 16",
         engine: Some("redis"),
-        workload: "operations",
-        rest: "--set operations=get --set mode=mix --set rows=1000 --depth 16",
+        workload: GETS,
+        depth: 16,
         operations: 200_000,
         // How many replies come in with one read depends on the server's pace.
         tolerance: 0.10,
@@ -47,8 +62,10 @@ struct Case {
     name: &'static str,
     /// The engine that is started for it, outside Callgrind; the null driver without one.
     engine: Option<&'static str>,
+    /// As a plan in JSON has it.
     workload: &'static str,
-    rest: &'static str,
+    /// Requests in flight on a connection.
+    depth: u32,
     /// Of the shorter run.
     operations: u64,
     /// What the count may be above the expected one, as a share of it.
@@ -62,9 +79,9 @@ struct Arguments {
     #[arg(long)]
     accept: bool,
 
-    /// The program that is counted.
-    #[arg(long, default_value = "target/release/storelab")]
-    storelab: PathBuf,
+    /// The program that is counted: `drive`, which is made beside this one.
+    #[arg(long, default_value = "target/release/drive")]
+    drive: PathBuf,
 
     /// What is expected.
     #[arg(long, default_value = "bench/instructions/expected.json")]
@@ -95,8 +112,8 @@ fn main() -> anyhow::Result<ExitCode> {
         println!("skipped: {reason}");
         return Ok(ExitCode::SUCCESS);
     }
-    let storelab = arguments.storelab.canonicalize().with_context(|| {
-        format!("{} is not there: build it with `cargo build --release`", arguments.storelab.display())
+    let drive = arguments.drive.canonicalize().with_context(|| {
+        format!("{} is not there: build it with `cargo build --release -p instructions`", arguments.drive.display())
     })?;
     let mut expected = read(&arguments.expected)?;
     let mut failed = false;
@@ -106,7 +123,7 @@ fn main() -> anyhow::Result<ExitCode> {
             println!("skipped: {name} is not installed ({})", case.name);
             continue;
         }
-        let counted = count(case, &storelab).with_context(|| format!("counting {}", case.name))?;
+        let counted = count(case, &drive).with_context(|| format!("counting {}", case.name))?;
         let before = expected.instructions_per_operation.get(case.name).copied();
         let verdict = judge(before, counted, case.tolerance);
         failed |= matches!(verdict, Verdict::More | Verdict::Unknown);
@@ -172,7 +189,7 @@ fn judge(expected: Option<f64>, counted: f64, tolerance: f64) -> Verdict {
 }
 
 /// Instructions for one operation.
-fn count(case: &Case, storelab: &Path) -> anyhow::Result<f64> {
+fn count(case: &Case, drive: &Path) -> anyhow::Result<f64> {
     let folder = tempfile::tempdir()?;
     let server = case
         .engine
@@ -183,31 +200,29 @@ fn count(case: &Case, storelab: &Path) -> anyhow::Result<f64> {
         })
         .transpose()?;
     let url = server.as_ref().map_or("null:", provision::Server::url);
-    // What is watched beside the client costs by the second, and seconds are long here.
-    let plan = serde_json::json!({ "target": url, "workload": case.workload, "collect": [] });
-    let plan_file = folder.path().join("plan.json");
-    std::fs::write(&plan_file, plan.to_string())?;
-    let parameters: Vec<&str> = case.rest.split_whitespace().collect();
-    if server.is_some() {
-        let set = parameters.iter().copied().take_while(|word| *word != "--depth");
-        let load = ["load", url, "--workload", case.workload].into_iter().chain(set);
-        finish(Command::new(storelab).args(load).env("STORELAB_HOME", folder.path()))?;
-    }
+    let workload: serde_json::Value = serde_json::from_str(case.workload)?;
     let mut totals = [0; 2];
     for (total, times) in totals.iter_mut().zip([1, 2]) {
         let output = folder.path().join(format!("counted-{times}"));
         std::fs::create_dir(&output)?;
+        let plan = serde_json::json!({
+            "target": url,
+            "workload": &workload,
+            // What is watched beside the client costs by the second, and seconds are long here.
+            "collect": [],
+            "seed": 1,
+            // Not every host has `io_uring`, and counts must be the same on all.
+            "load": {
+                "sessions": 1, "workers": 1, "depth": case.depth, "io": "epoll", "operations": times * case.operations,
+            },
+        });
+        let plan_file = output.join("plan.json");
+        std::fs::write(&plan_file, plan.to_string())?;
         let mut command = Command::new("valgrind");
         command.args(["--tool=callgrind", "--separate-threads=yes"]);
         command.arg(format!("--callgrind-out-file={}", output.join("thread").display()));
-        command.arg(storelab).arg("run").arg(&plan_file).args(&parameters).args(STORELAB_EXTRA);
-        command.args(["--sessions", "1", "--workers", "1", "--seed", "1", "--quiet"]);
-        command.args(["--operations", &(times * case.operations).to_string()]);
-        // Under Callgrind nothing keeps time; what is counted does not depend on it.
-        command.arg("--accept-invalid");
-        command.arg("--report").arg(folder.path().join("report.html"));
-        command.arg("--store").arg(folder.path().join("results.db"));
-        finish(command.env("STORELAB_HOME", folder.path()))?;
+        command.arg(drive).arg(&plan_file).env("STORELAB_HOME", folder.path());
+        finish(&mut command)?;
         *total = busiest_thread(&output)?;
     }
     if let Some(server) = server {
