@@ -139,6 +139,9 @@ impl Progress {
     /// As [`runner::run`].
     pub fn go_on(self, spec: &RunSpec, watchers: &runner::Watch, observe: &mut dyn FnMut(Seen<'_>)) -> Result<Outcome> {
         let Some(rest) = self.rest(&spec.load) else { return Ok(self.outcome) };
+        if spec.stop.is_requested() {
+            return Ok(Outcome { interrupted: true, ..self.outcome });
+        }
         // The same seed would repeat what the first seconds asked.
         let rest_spec = RunSpec { load: rest.load.clone(), seed: spec.seed.wrapping_add(rest.seconds), ..spec.clone() };
         let outcome = runner::run_watched(&rest_spec, watchers, &mut |ended| match ended {

@@ -6,6 +6,7 @@
 mod artifacts;
 mod claims;
 mod crash;
+mod encrypted;
 mod export;
 mod files;
 mod finding;
@@ -16,6 +17,7 @@ mod full;
 mod history;
 mod on;
 mod parts;
+mod resuming;
 mod schema;
 mod servers;
 mod sharing;
@@ -102,6 +104,7 @@ const EVERYWHERE: &[Named] = &[
     ("a silent owner is replaced before the start", parts::a_silent_owner_is_replaced_before_the_start),
     ("a silent owner is lost after the start", parts::a_silent_owner_is_lost_after_the_start),
     ("an orphaned run is left alone", parts::an_orphaned_run_is_left_alone),
+    ("a run that goes on ends where it is stopped", resuming::ends_where_it_is_stopped),
 ];
 
 /// What must hold of a server that others share and that may be started again.
@@ -112,6 +115,7 @@ const SERVERS: &[Named] = &[
     ("a schema of others is left alone", servers::of_others),
     ("newer databases are refused", servers::newer),
     ("no message tells the password", servers::secret),
+    ("a server is encrypted as it is asked for", encrypted::as_it_is_asked_for),
     ("an owner on another host lives while it is heard of", servers::elsewhere),
 ];
 

@@ -75,6 +75,17 @@ pub(crate) fn stop_server() {
     drop(SERVER.lock().unwrap_or_else(PoisonError::into_inner).take());
 }
 
+/// The process of the shared server, which runs once there was a place on it.
+pub(crate) fn server_process() -> u32 {
+    SERVER.lock().unwrap_or_else(PoisonError::into_inner).as_ref().expect("it runs").process_id()
+}
+
+/// The URL of a place on the server.
+pub(crate) fn url_of(location: &Location) -> &str {
+    let Location::Postgres(url) = location else { panic!("it is a server") };
+    url
+}
+
 /// A connection past the store.
 pub(crate) fn client(url: &str) -> postgres::Client {
     postgres::Client::connect(url, postgres::NoTls).expect("it answers")

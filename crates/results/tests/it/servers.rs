@@ -8,7 +8,7 @@ use provision::{Process, Server};
 use results::{Error, Location, Results};
 use uuid::Uuid;
 
-use crate::on::{On, client, number, place, server, written};
+use crate::on::{On, client, number, place, server, url_of, written};
 use crate::{CHILD_VARIABLE, fixture, keep, open, short_run};
 
 /// How long something may take that takes a moment.
@@ -83,11 +83,6 @@ pub(crate) fn several_migrate(on: On) {
     let mut results = open(&location);
     let kept = keep(&mut results, "after");
     assert_eq!(results.record(kept.id).expect("there"), kept);
-}
-
-fn url_of(location: &Location) -> &str {
-    let Location::Postgres(url) = location else { panic!("it is a server") };
-    url
 }
 
 pub(crate) fn of_others(on: On) {
