@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Lab, text};
+use crate::support::{Lab, ProcessorTime, skipped, text};
 
 const SCHEMA: &str = include_str!("../../../../../docs/schema/comparison-1.schema.json");
 
@@ -100,25 +100,36 @@ fn runs_that_did_not_do_the_same_are_refused_with_what_differs() {
 
 #[test]
 fn repeats_are_made_in_turns_and_compared_in_pairs() {
+    const TRIES: usize = 3;
     let lab = Lab::new();
     let plan = |latency: &str| {
         format!("target: 'null:?latency={latency}'\nworkload: ycsb:c\nload: {{ sessions: 4, for: 4s, warm_up: 0s }}\n")
     };
     let before = lab.write("before.yaml", &format!("name: before\n{}", plan("20ms")));
     let after = lab.write("after.yaml", &format!("name: after\n{}", plan("40ms")));
-    let ended = lab.run(&["run", text(&after), "--baseline", text(&before), "--repeat", "2", "--seed", "7", "--json"]);
-    assert!(matches!(ended.code, Some(0 | 4)), "{ended:?}");
-    let comparison: Value = serde_json::from_str(&ended.stdout).expect("one document");
-    assert_published(&comparison);
-    assert_eq!(word(&comparison, 1, "p50"), "slower", "{comparison}");
-    let method = comparison["method"].as_str().expect("words");
-    assert!(method.contains("2 and 2 runs a side, in pairs"), "{method}");
-    let lines = ended.stderr.lines().filter(|line| line.starts_with("run ")).count();
-    assert_eq!(lines, 4, "one line a run: {}", ended.stderr);
+    let arguments = ["run", text(&after), "--baseline", text(&before), "--repeat", "2", "--seed", "7", "--json"];
+    let is_told = (0..TRIES).any(|_| {
+        let time = ProcessorTime::so_far();
+        let ended = lab.run(&arguments);
+        assert!(matches!(ended.code, Some(0 | 4)), "{ended:?}");
+        let comparison: Value = serde_json::from_str(&ended.stdout).expect("one document");
+        assert_published(&comparison);
+        let method = comparison["method"].as_str().expect("words");
+        assert!(method.contains("2 and 2 runs a side, in pairs"), "{method}");
+        let lines = ended.stderr.lines().filter(|line| line.starts_with("run ")).count();
+        assert_eq!(lines, 4, "one line a run: {}", ended.stderr);
+        // Where other guests had the processors, runs of the same plan differ by as much.
+        let is_slower = word(&comparison, 1, "p50") == "slower";
+        assert!(is_slower || time.was_hindered(), "{comparison}");
+        is_slower
+    });
+    if !is_told {
+        skipped("a target that is twice as slow, since others had the processors");
+    }
     // The newest first: A B B A.
     let runs: Value = serde_json::from_str(&lab.run(&["runs", "--json"]).stdout).expect("one document");
     let found = names(&runs);
-    assert_eq!(found, ["before", "after", "after", "before"]);
+    assert_eq!(found[..4], ["before", "after", "after", "before"]);
 
     let ended = lab.run(&["run", "memory:", "--repeat", "2", "--for", "200ms", "--warm-up", "0s", "--quiet"]);
     assert!(matches!(ended.code, Some(0 | 4)), "{ended:?}");

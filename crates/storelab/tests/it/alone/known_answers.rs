@@ -91,7 +91,7 @@ fn check(lab: &Lab, engine: &str) -> Result<(), String> {
     const HINDERED_MAX: usize = 3;
     /// An engine and what it is asked for a second, where it is not [`RATE`].
     const RATES: &[(&str, u32)] = &[("redis", 250), ("cassandra", 40), ("dynamodb", 40), ("influxdb", 10)];
-    const RATE: u32 = 100;
+    const RATE: u32 = 50;
     let Some(server) = lab.server(engine) else { return Ok(()) };
     let rate = RATES.iter().find(|(name, _)| *name == engine).map_or(RATE, |(_, rate)| *rate);
     let rate_text = format!("{rate}/s");
