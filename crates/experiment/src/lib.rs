@@ -40,7 +40,7 @@ pub use plan::{Collect, IoPlan, LoadPlan, PhasePlan, Plan, Spacing, WorkloadPlan
 pub use prometheus::{Prometheus, PrometheusPlan};
 pub use record::{
     AccountingRecord, Artifact, CheckOutcome, CheckRecord, ErrorMessage, GeneratorRecord, HistogramRecord,
-    HotFunctionRecord, Lateness, Metric, OperationRecord, PhaseRecord, ProfileRecord, PrometheusGauge,
+    HotFunctionRecord, Lateness, Metric, Nowhere, OperationRecord, PhaseRecord, ProfileRecord, PrometheusGauge,
     PrometheusRecord, Provenance, QuarterRecord, Record, RecoveryRecord, SCHEMA, SampleRecord, SampledOperation,
     ServerRecord, Sink, Status, TargetRecord, ThresholdRecord, ValidityCheck, Verdict, Verification, WorkloadRecord,
 };

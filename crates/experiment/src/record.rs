@@ -640,3 +640,21 @@ pub trait Sink {
     /// Where it cannot be kept.
     fn ended(&mut self, record: &Record, histograms: &[HistogramRecord]) -> store::Result<()>;
 }
+
+/// Keeps nothing of a run: for whoever wants its outcome alone.
+#[derive(Debug)]
+pub struct Nowhere;
+
+impl Sink for Nowhere {
+    fn started(&mut self, _: &Record) -> store::Result<()> {
+        Ok(())
+    }
+
+    fn sampled(&mut self, _: Uuid, _: &SampleRecord) -> store::Result<()> {
+        Ok(())
+    }
+
+    fn ended(&mut self, _: &Record, _: &[HistogramRecord]) -> store::Result<()> {
+        Ok(())
+    }
+}

@@ -3,11 +3,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use experiment::{DataPolicy, HistogramRecord, Options, Plan, Record, SampleRecord, Sink, Spec};
+use experiment::{DataPolicy, Nowhere, Options, Plan, Spec};
 use runner::Stop;
-use uuid::Uuid;
 
 /// Drive the load of a plan, and keep nothing of it.
 #[derive(Debug, Parser)]
@@ -16,28 +15,15 @@ struct Arguments {
     plan: PathBuf,
 }
 
-struct Nowhere;
-
-impl Sink for Nowhere {
-    fn started(&mut self, _: &Record) -> store::Result<()> {
-        Ok(())
-    }
-
-    fn sampled(&mut self, _: Uuid, _: &SampleRecord) -> store::Result<()> {
-        Ok(())
-    }
-
-    fn ended(&mut self, _: &Record, _: &[HistogramRecord]) -> store::Result<()> {
-        Ok(())
-    }
-}
-
 fn main() -> Result<()> {
     let file = Arguments::parse().plan;
     let text = std::fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
     let spec = Spec::new(&Plan::parse(&text)?, &|_| None)?;
     // Under Callgrind nothing keeps time; what is counted does not depend on it.
     let options = Options { run: None, data: DataPolicy::Clean, report: &|_| None, accepts_invalid: true };
-    experiment::run(spec, options, &mut Nowhere, &Stop::default(), &mut |_| {})?;
+    let finished = experiment::run(spec, options, &mut Nowhere, &Stop::default(), &mut |_| {})?;
+    // What failed costs something else.
+    let accounting = &finished.record.accounting;
+    ensure!(accounting.succeeded == accounting.scheduled, "not every operation succeeded: {accounting:?}");
     Ok(())
 }

@@ -207,7 +207,7 @@ static TIDB: Dialect = Dialect {
     ..BASE
 };
 
-/// seekdb keeps the named locks of sessions that were cut off until it ends. It shows all sessions to every user.
+/// seekdb keeps the named locks of sessions that were cut off, over a restart too. It shows all sessions to every user.
 static SEEKDB: Dialect = Dialect {
     lock: "SELECT GET_LOCK(CONCAT('storelab_', LEFT(SHA2(DATABASE(), 256), 32), '_', ?), 2)",
     outliving_locks: Some(&OutlivingLocks {

@@ -112,7 +112,7 @@ impl<L: Link> Script<'_, L> {
             ErrorKind::Unsupported,
             format!("all {NUMBERS} locks of the manifest are held by sessions that are gone"),
         )
-        .with_hint("restart the server: it keeps the named locks of sessions that were cut off until then"))
+        .with_hint("use another database there: the server keeps the named locks of sessions that were cut off, over a restart too"))
     }
 
     async fn session_of(&mut self, text: &str, parameters: &[&str]) -> Result<Option<i64>> {

@@ -7,14 +7,13 @@ use std::thread;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
-use experiment::{DataPolicy, HistogramRecord, Options, Plan, Record, SampleRecord, Sink, Spec};
+use experiment::{DataPolicy, Nowhere, Options, Plan, Record, Spec};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use runner::Stop;
-use uuid::Uuid;
 
 use super::{Collector, RequestSpan, run, trace_of};
 
@@ -46,22 +45,6 @@ fn collector() -> (String, Receiver<(String, Vec<u8>)>) {
         }
     });
     (endpoint, receiver)
-}
-
-struct Nowhere;
-
-impl Sink for Nowhere {
-    fn started(&mut self, _: &Record) -> store::Result<()> {
-        Ok(())
-    }
-
-    fn sampled(&mut self, _: Uuid, _: &SampleRecord) -> store::Result<()> {
-        Ok(())
-    }
-
-    fn ended(&mut self, _: &Record, _: &[HistogramRecord]) -> store::Result<()> {
-        Ok(())
-    }
 }
 
 /// A run with two phases.
